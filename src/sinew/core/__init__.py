@@ -1,0 +1,1 @@
+"""Types, errors, files and other floors that import nothing of ours."""

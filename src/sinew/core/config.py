@@ -1,0 +1,91 @@
+"""Saving and loading frozen config dataclasses as JSON, with every mistake named at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sinew.core.errors import ConfigError
+from sinew.core.files import read_json
+
+C = TypeVar("C")
+
+
+def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401  (any config dataclass)
+    """Return a config as plain JSON values."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(type(config)).dump_python(config, mode="json")
+
+
+def from_dict(kind: type[C], content: Any, source: str) -> C:  # noqa: ANN401  (any JSON value)
+    """Validate plain values into a config dataclass.
+
+    Args:
+        kind: the dataclass wanted.
+        content: what was read.
+        source: where it came from, for messages.
+
+    Raises:
+        ConfigError: unknown keys, missing keys or wrong values, all listed.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    unknown = list(_unknown_keys(kind, content, ""))
+    try:
+        result = TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(part) for part in item['loc']) or kind.__name__}: {item['msg']}" for item in error.errors()]
+        raise ConfigError("\n".join([f"{source}: not a valid {kind.__name__}.", *unknown, *lines])) from error
+    if unknown:
+        raise ConfigError("\n".join([f"{source}: not a valid {kind.__name__}.", *unknown]))
+    return result
+
+
+def load(kind: type[C], path: Path) -> C:
+    """Read and validate a config file.
+
+    Raises:
+        ConfigError: the file holds unknown keys or wrong values.
+        DataError: the file is missing or not JSON.
+    """
+    return from_dict(kind, read_json(path), str(path))
+
+
+def digest(config: Any) -> str:  # noqa: ANN401  (any config dataclass)
+    """Return eight hexadecimal digits that change with any setting."""
+    return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _unknown_keys(kind: Any, content: Any, prefix: str) -> list[str]:  # noqa: ANN401
+    """List keys that no field of the dataclass answers to, with the nearest field."""
+    import difflib
+    import typing
+
+    if not (dataclasses.is_dataclass(kind) and isinstance(content, dict)):
+        return []
+    hints = typing.get_type_hints(kind)
+    known = {item.name: hints[item.name] for item in dataclasses.fields(kind)}
+    found: list[str] = []
+    for key, value in content.items():
+        if key in known:
+            found += _unknown_keys(_pick(known[key], value), value, f"{prefix}{key}.")
+            continue
+        near = difflib.get_close_matches(str(key), known, n=1)
+        found.append(f"  {prefix}{key}: unknown setting" + (f"; did you mean {prefix}{near[0]}?" if near else "."))
+    return found
+
+
+def _pick(kind: Any, value: Any) -> Any:  # noqa: ANN401
+    """Of a union of dataclasses choose the one whose ``kind`` the value names."""
+    import typing
+
+    for option in typing.get_args(kind):
+        if dataclasses.is_dataclass(option) and isinstance(value, dict):
+            default = next((item.default for item in dataclasses.fields(option) if item.name == "kind"), None)
+            if default is None or default == value.get("kind"):
+                return option
+    return kind

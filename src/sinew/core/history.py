@@ -1,0 +1,69 @@
+"""The one stacker of history: T ticks per row, filled from single ticks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinew.core.types import NumpyObservation, Rows
+
+
+class History:
+    """Keeps the last T observations of every row and stacks them; used wherever a policy acts.
+
+    Rows grow on demand. The memory of a row is forgotten by ``reset``; its first observation then
+    fills all T places and ``history_is_pad`` marks the copies.
+
+    Args:
+        ticks: T, at least 1.
+    """
+
+    def __init__(self, ticks: int) -> None:
+        self.ticks = ticks
+        self.seen: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.buffers: dict[str, NDArray[Any]] = {}
+
+    def reset(self, rows: Rows = None) -> None:
+        """Forget these rows."""
+        if rows is None:
+            self.seen[:] = 0
+        else:
+            self.seen[np.asarray([row for row in rows if row < len(self.seen)], dtype=np.int64)] = 0
+
+    def push(self, obs: NumpyObservation, rows: Rows = None) -> NumpyObservation:
+        """Take one tick (T = 1) for these rows and return them with T ticks, oldest first."""
+        if self.ticks == 1:
+            return obs
+        index = np.arange(obs.num_rows) if rows is None else np.asarray(rows, dtype=np.int64)
+        self._grow(int(index.max()) + 1)
+        images = {name: self._stack(f"images.{name}", array, index) for name, array in obs.images.items()}
+        sensors = {name: self._stack(f"sensors.{name}", array, index) for name, array in obs.sensors.items()}
+        state = self._stack("state", obs.state, index)
+        self.seen[index] = np.minimum(self.seen[index] + 1, self.ticks)
+        is_pad = np.arange(self.ticks)[None, :] < (self.ticks - self.seen[index])[:, None]
+        return dataclasses.replace(obs, images=images, sensors=sensors, state=state, history_is_pad=is_pad)
+
+    def state_dict(self) -> Mapping[str, NDArray[Any]]:
+        """Return copies of everything remembered."""
+        return {"seen": self.seen.copy(), **{name: array.copy() for name, array in self.buffers.items()}}
+
+    def _stack(self, name: str, array: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
+        buffer = self.buffers.get(name)
+        if buffer is None or len(buffer) < len(self.seen):
+            larger = np.zeros((len(self.seen), self.ticks, *array.shape[2:]), dtype=array.dtype)
+            if buffer is not None:
+                larger[: len(buffer)] = buffer
+            buffer = self.buffers[name] = larger
+        stacked = np.concatenate([buffer[index, 1:], array], axis=1)
+        fresh = self.seen[index] == 0
+        stacked[fresh] = array[fresh]
+        buffer[index] = stacked
+        return stacked
+
+    def _grow(self, num_rows: int) -> None:
+        if num_rows > len(self.seen):
+            self.seen = np.concatenate([self.seen, np.zeros(num_rows - len(self.seen), dtype=np.int64)])

@@ -1,0 +1,1 @@
+"""Episodes: recording, storing, windowing and augmenting them."""

@@ -1,0 +1,1 @@
+"""An embedded, language-conditioned table-top world with its scripted expert."""

@@ -1,0 +1,1 @@
+"""Measuring policies: success rates, controls and reports."""

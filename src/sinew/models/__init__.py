@@ -1,0 +1,1 @@
+"""Networks: encoders, action heads and the policy made of them."""

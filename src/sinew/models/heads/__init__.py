@@ -1,0 +1,1 @@
+"""Action heads: features in, action chunks out."""

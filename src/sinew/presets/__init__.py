@@ -1,0 +1,1 @@
+"""Full configurations by name."""

@@ -113,6 +113,23 @@ class RobotSpec:
         return tuple(name in self.binary for name in self.action)
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """What normalisation needs to know of D values, each array (D,) float32; NaN entries were left out.
+
+    Attributes:
+        count: frames seen.
+    """
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    q01: NDArray[np.float32]
+    q99: NDArray[np.float32]
+    count: int
+
+
 # ------------------------------------------------------------------------------- what flows between
 
 
@@ -373,6 +390,14 @@ class Policy(Protocol):
         ...
 
 
+class PointingPolicy(Policy, Protocol):
+    """A policy that can say where it thinks the named things are."""
+
+    def points(self) -> Mapping[str, NDArray[np.float32]]:
+        """Return the points predicted by the last ``select_action``, (B, 2 or 3) by name, physical units."""
+        ...
+
+
 class ChunkPolicy(Policy, Protocol):
     """A policy that predicts action chunks."""
 
@@ -479,6 +504,14 @@ class VecEnv(Protocol):
 
     def set_state(self, states: Sequence[bytes], rows: Rows = None) -> NumpyObservation:
         """Restore snapshots and return the observations there."""
+        ...
+
+    def picture(self, row: int, size: int) -> NDArray[np.uint8]:
+        """Return a picture of one row for people, (size, size, 3) RGB; policies never see it."""
+        ...
+
+    def project(self, row: int, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return where points (K, 2 or 3) [m] of ``privileged`` coordinates lie in ``picture``, (K, 2) in 0 .. 1."""
         ...
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
+import types
+import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +41,10 @@ def from_dict(kind: type[C], content: Any, source: str) -> C:  # noqa: ANN401  (
     try:
         result = TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in item['loc']) or kind.__name__}: {item['msg']}" for item in error.errors()]
+        lines = [
+            f"  {'.'.join(str(part) for part in item['loc']) or kind.__name__}: {item['msg']}"
+            for item in error.errors()
+        ]
         raise ConfigError("\n".join([f"{source}: not a valid {kind.__name__}.", *unknown, *lines])) from error
     if unknown:
         raise ConfigError("\n".join([f"{source}: not a valid {kind.__name__}.", *unknown]))
@@ -62,9 +68,6 @@ def digest(config: Any) -> str:  # noqa: ANN401  (any config dataclass)
 
 def _unknown_keys(kind: Any, content: Any, prefix: str) -> list[str]:  # noqa: ANN401
     """List keys that no field of the dataclass answers to, with the nearest field."""
-    import difflib
-    import typing
-
     if not (dataclasses.is_dataclass(kind) and isinstance(content, dict)):
         return []
     hints = typing.get_type_hints(kind)
@@ -81,8 +84,8 @@ def _unknown_keys(kind: Any, content: Any, prefix: str) -> list[str]:  # noqa: A
 
 def _pick(kind: Any, value: Any) -> Any:  # noqa: ANN401
     """Of a union of dataclasses choose the one whose ``kind`` the value names."""
-    import typing
-
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind
     for option in typing.get_args(kind):
         if dataclasses.is_dataclass(option) and isinstance(value, dict):
             default = next((item.default for item in dataclasses.fields(option) if item.name == "kind"), None)

@@ -41,7 +41,9 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
         fsync_path(path.parent)
     except OSError as error:
-        raise SinewError(f"{path}: could not be written ({error.strerror}). The old file, if any, is untouched.") from error
+        raise SinewError(
+            f"{path}: could not be written ({error.strerror}). The old file, if any, is untouched."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

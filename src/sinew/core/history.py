@@ -67,3 +67,48 @@ class History:
     def _grow(self, num_rows: int) -> None:
         if num_rows > len(self.seen):
             self.seen = np.concatenate([self.seen, np.zeros(num_rows - len(self.seen), dtype=np.int64)])
+
+
+class ChunkQueue:
+    """Plays back predicted chunks, one action a tick and row.
+
+    Args:
+        execute: actions of a chunk that are run before a new one is wanted.
+    """
+
+    def __init__(self, execute: int) -> None:
+        self.execute = execute
+        self.chunks: NDArray[np.float32] | None = None
+        self.played: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    def reset(self, rows: Rows = None) -> None:
+        """Throw away what these rows had left."""
+        if rows is None:
+            self.played[:] = self.execute
+        else:
+            self.played[np.asarray([row for row in rows if row < len(self.played)], dtype=np.int64)] = self.execute
+
+    def wanting(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of these rows need a new chunk, as a mask over ``rows``."""
+        if len(rows) and int(rows.max()) >= len(self.played):
+            missing = int(rows.max()) + 1 - len(self.played)
+            self.played = np.concatenate([self.played, np.full(missing, self.execute)])
+        return self.played[rows] >= self.execute
+
+    def put(self, rows: NDArray[np.int64], chunks: NDArray[np.float32]) -> None:
+        """Give these rows new chunks (B, H, A)."""
+        if self.chunks is None or len(self.chunks) < len(self.played):
+            larger = np.zeros((len(self.played), *chunks.shape[1:]), dtype=np.float32)
+            if self.chunks is not None:
+                larger[: len(self.chunks)] = self.chunks
+            self.chunks = larger
+        self.chunks[rows] = chunks
+        self.played[rows] = 0
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the next action of each row, (B, A)."""
+        if self.chunks is None:
+            raise ValueError("no chunk was put before the first action was taken")
+        actions = self.chunks[rows, self.played[rows]]
+        self.played[rows] += 1
+        return actions

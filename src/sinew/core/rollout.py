@@ -94,7 +94,11 @@ def run_episodes(
             row = rows[position]
             index = int(episodes[row])
             outcomes[index] = Outcome(
-                state_ids[index], bool(result.success[position]), int(ticks[row]), float(total[row]), result.note[position]
+                state_ids[index],
+                bool(result.success[position]),
+                int(ticks[row]),
+                float(total[row]),
+                result.note[position],
             )
         finished = rows[ended]
         renewed = finished[: len(state_ids) - waiting]

@@ -407,11 +407,15 @@ class ChunkPolicy(Policy, Protocol):
 
 
 class Trainable(Protocol):
-    """The training face of a policy: what recipes need of it, and no more."""
+    """The training face of a policy: what supervised recipes need of it, and no more."""
 
     def losses(self, batch: Batch[Tensor]) -> Mapping[str, Tensor]:
         """Return loss terms per row, each (B,), already weighted against each other."""
         ...
+
+
+class StochasticTrainable(Trainable, Protocol):
+    """A trainable policy that reinforcement learning can sample and score."""
 
     def rollout(self, obs: Observation[Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Draw chunks (B, H, A) in physical units with the trace that scores them."""
@@ -562,7 +566,7 @@ class Stateful(Protocol):
         """Return the state."""
         ...
 
-    def load_state_dict(self, state: Mapping[str, Any], /) -> Any:  # noqa: ANN401  (torch returns keys)
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:  # noqa: ANN401  (torch returns keys)
         """Take the state back."""
         ...
 

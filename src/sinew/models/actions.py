@@ -1,0 +1,70 @@
+"""How a chunk's continuous and two-valued actions are scored and decided; shared by the heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from sinew.core.types import Batch, Features, RobotSpec
+
+
+class ActionLoss(nn.Module):
+    """L1 on continuous actions and cross-entropy on two-valued ones, averaged over the steps that count.
+
+    Inside a policy actions are at unit scale, and a two-valued action keeps its physical low and high.
+
+    Args:
+        spec: says which actions are two-valued and between which values.
+        binary_weight: weight of the cross-entropy.
+    """
+
+    def __init__(self, spec: RobotSpec, binary_weight: float) -> None:
+        super().__init__()
+        self.binary_weight = binary_weight
+        binary = torch.tensor(spec.binary_mask)
+        self.has_binary = bool(binary.any())
+        self.register_buffer("binary", binary, persistent=False)
+        self.register_buffer("low", torch.tensor(spec.low), persistent=False)
+        self.register_buffer("high", torch.tensor(spec.high), persistent=False)
+        self.binary: Tensor
+        self.low: Tensor
+        self.high: Tensor
+
+    def forward(self, raw: Tensor, batch: Batch[Tensor]) -> Tensor:
+        """Return the loss per row (B,) of raw chunks (B, H, A), logits where two-valued."""
+        return self.reduce((raw - batch.actions).abs(), raw, batch)
+
+    def reduce(self, error: Tensor, logits: Tensor, batch: Batch[Tensor]) -> Tensor:
+        """Return the loss per row from an elementwise continuous error and the two-valued logits, each (B, H, A)."""
+        terms = error
+        if self.has_binary:
+            is_high = (batch.actions > (self.low + self.high) / 2).to(logits.dtype)
+            classified = functional.binary_cross_entropy_with_logits(logits, is_high, reduction="none")
+            terms = torch.where(self.binary, self.binary_weight * classified, terms)
+        if batch.action_mask is not None:
+            terms = terms * batch.action_mask[:, None]
+            per_step = terms.sum(dim=-1) / batch.action_mask.sum(dim=-1, keepdim=True)
+        else:
+            per_step = terms.mean(dim=-1)
+        counts = (~batch.is_pad).to(per_step.dtype)
+        return (per_step * counts).sum(dim=-1) / counts.sum(dim=-1).clamp(min=1.0)
+
+    def decide(self, raw: Tensor) -> Tensor:
+        """Return chunks (B, H, A) with each two-valued action set to its low or high value."""
+        if not self.has_binary:
+            return raw
+        return torch.where(self.binary, torch.where(raw > 0, self.high, self.low), raw)
+
+
+def pooled(features: Features) -> Tensor:
+    """Return the mean of the real tokens, (B, D)."""
+    if features.tokens.shape[1] == 1:
+        return features.tokens[:, 0]
+    if features.mask is None:
+        return features.tokens.mean(dim=1)
+    share = features.mask / features.mask.sum(dim=1, keepdim=True)
+    return torch.einsum("bnd,bn->bd", features.tokens, share)

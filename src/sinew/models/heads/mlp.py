@@ -1,0 +1,49 @@
+"""The regression head: one pass from features to a chunk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from sinew.models.actions import ActionLoss, pooled
+
+if TYPE_CHECKING:
+    from sinew.core.types import Batch, Features, RobotSpec
+    from sinew.models.config import MlpHeadConfig
+
+
+class MlpHead(nn.Module):
+    """An MLP that predicts all H actions at once, by L1 as in ACT (Zhao 2023, arXiv:2304.13705) without its CVAE.
+
+    Two-valued actions are classified; their output is a logit.
+
+    Args:
+        config: hidden widths and loss weight.
+        width: D of the features; tokens are averaged.
+        horizon: H.
+        spec: whose A actions.
+    """
+
+    def __init__(self, config: MlpHeadConfig, width: int, horizon: int, spec: RobotSpec) -> None:
+        super().__init__()
+        self.horizon = horizon
+        self.loss_per_row = ActionLoss(spec, config.binary_weight)
+        sizes = [width, *config.hidden]
+        layers: list[nn.Module] = []
+        for size_in, size_out in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [nn.Linear(size_in, size_out), nn.GELU()]
+        self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], horizon * spec.action_size))
+
+    def forward(self, features: Features) -> Tensor:
+        """Return raw chunks (B, H, A): values, and logits where two-valued."""
+        return self.net(pooled(features)).unflatten(-1, (self.horizon, -1))
+
+    def loss(self, features: Features, batch: Batch[Tensor]) -> Tensor:
+        """Return the loss per row, (B,)."""
+        return self.loss_per_row(self(features), batch)
+
+    def sample(self, features: Features, noise: Tensor | None = None) -> Tensor:
+        """Return chunks (B, H, A) at unit scale; there is nothing random, so ``noise`` is not used."""
+        del noise
+        return self.loss_per_row.decide(self(features))

@@ -1,0 +1,116 @@
+"""Words to features: a locally trained word tokenizer and a small transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from sinew.models.config import LanguageConfig
+
+PAD, UNKNOWN = "[PAD]", "[UNK]"
+
+
+def train_tokenizer(sentences: Iterable[str]) -> Tokenizer:
+    """Return a lower-casing word tokenizer that knows every word of the sentences."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordLevelTrainer(special_tokens=[PAD, UNKNOWN], show_progress=False)
+    tokenizer.train_from_iterator(sorted(set(sentences)), trainer)
+    return tokenizer
+
+
+class Words:
+    """Turns instructions into ids, remembering those it has seen."""
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.known: dict[str, list[int]] = {}
+
+    def __call__(self, instructions: Sequence[str]) -> Tensor:
+        """Return ids (B, N) int64, padded with 0; an empty instruction is one padding id."""
+        rows = [self._ids(sentence) for sentence in instructions]
+        longest = max(1, max(len(row) for row in rows))
+        return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+
+    def _ids(self, sentence: str) -> list[int]:
+        ids = self.known.get(sentence)
+        if ids is None:
+            ids = self.known[sentence] = self.tokenizer.encode(sentence).ids[: self.max_tokens]
+        return ids
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block (Vaswani 2017, Xiong 2020)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Return tokens (B, N, D); ``mask`` (B, N) bool marks those that may be looked at."""
+        rows, count, width = tokens.shape
+        query, key, value = self.qkv(self.norm(tokens)).view(rows, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        allowed = None if mask is None else mask[:, None, None, :]
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        tokens = tokens + self.out(mixed.transpose(1, 2).reshape(rows, count, width))
+        return tokens + self.mlp(tokens)
+
+
+class LanguageEncoder(nn.Module):
+    """A small transformer over words.
+
+    Args:
+        config: its sizes.
+        vocabulary: V, number of word ids.
+    """
+
+    def __init__(self, config: LanguageConfig, vocabulary: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, config.width)
+        self.position = nn.Parameter(0.02 * torch.randn(config.max_tokens, config.width))
+        self.blocks = nn.ModuleList([Block(config.width, config.heads) for _ in range(config.layers)])
+        self.norm = nn.LayerNorm(config.width)
+        nn.init.normal_(self.embed.weight, std=0.5)
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return word features (B, N, D) and their mask (B, N); ids (B, N), 0 is padding.
+
+        The first position counts even when it is padding, so that an empty instruction has a feature.
+        """
+        mask = ids != 0
+        mask[:, 0] = True
+        tokens = self.embed(ids) + self.position[: ids.shape[1]]
+        for block in self.blocks:
+            tokens = block(tokens, mask)
+        return self.norm(tokens), mask
+
+
+class Pool(nn.Module):
+    """K learned queries that each attend over the words and return one vector."""
+
+    def __init__(self, width: int, queries: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(queries, width) / width**0.5)
+        self.key = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Return (B, K, D) from tokens (B, N, D) and their mask (B, N)."""
+        scores = (self.key(tokens) @ self.query.T).masked_fill(~mask[..., None], float("-inf"))
+        return scores.softmax(dim=1).transpose(1, 2) @ tokens

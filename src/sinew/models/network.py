@@ -1,0 +1,135 @@
+"""The network of a policy: images, words and state to features, with the points the words name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from sinew.core.errors import ConfigError
+from sinew.core.types import Features
+from sinew.models.config import FilmVisionConfig
+from sinew.models.language import LanguageEncoder, Pool
+from sinew.models.vision import FilmVision, Pointers, SoftArgmax, TokenVision
+
+if TYPE_CHECKING:
+    from sinew.core.types import RobotSpec
+    from sinew.models.config import PolicyConfig
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the network made of an observation: features for the head and points (B, k) at unit scale by name."""
+
+    features: Features
+    points: Mapping[str, Tensor]
+
+
+class Network(nn.Module):
+    """Encodes B observations with T ticks each.
+
+    The cameras share one vision encoder. Every tick is summarised by where channels look (soft
+    argmax) and by what the pointers found; words, state and, when fed, the predicted points join in
+    a learned fusion. All inputs and outputs are at unit scale.
+
+    Args:
+        config: parts and sizes.
+        spec: cameras, state and action sizes.
+        vocabulary: V of the tokenizer.
+    """
+
+    def __init__(self, config: PolicyConfig, spec: RobotSpec, vocabulary: int) -> None:
+        super().__init__()
+        self.config, self.cameras = config, tuple(spec.cameras)
+        words = config.language.width
+        sizes = {(camera.height, camera.width) for camera in spec.cameras.values()}
+        if len(sizes) != 1:
+            raise ConfigError(
+                f"this policy needs cameras of one size, the spec has {sorted(sizes)}. Resize when recording."
+            )
+        self.language = LanguageEncoder(config.language, vocabulary)
+        if isinstance(config.vision, FilmVisionConfig):
+            self.vision: FilmVision | TokenVision = FilmVision(config.vision, words)
+        else:
+            self.vision = TokenVision(config.vision, words, next(iter(sizes)))
+        channels = self.vision.channels
+        self.look = SoftArgmax(channels)
+        self.point_sizes = dict(config.grounding.points)
+        count = max(1, len(self.point_sizes))
+        self.pointers = Pointers(words, channels, count)
+        self.sentence = Pool(words, 1)
+        views = len(self.cameras) * config.history
+        self.state_size = spec.state_size * config.history if config.state else 0
+        found = views * count * (2 + channels)
+        self.locate = (
+            nn.Sequential(
+                nn.Linear(found + self.state_size, config.width),
+                nn.GELU(),
+                nn.Linear(config.width, sum(self.point_sizes.values())),
+            )
+            if self.point_sizes
+            else None
+        )
+        fed = sum(self.point_sizes.values()) if config.grounding.feed else 0
+        self.place = Coordinates(fed + self.state_size, config.width // 2) if fed + self.state_size else None
+        joined = views * 2 * channels + found + words + (self.place.size if self.place else 0)
+        self.fuse = nn.Sequential(nn.Linear(joined, config.width), nn.GELU())
+
+    def forward(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor) -> Scene:
+        """Return features (B, 1, D) and points.
+
+        Args:
+            images: by camera, (B, T, 3, h, w) uint8.
+            ids: (B, N) words.
+            state: (B, T, S) at unit scale.
+        """
+        tokens, mask = self.language(ids)
+        views, rows = [images[name] for name in self.cameras], len(ids)
+        stacked = views[0] if len(views) == 1 else torch.cat(views, dim=1)
+        count = stacked.shape[1]
+        if count > 1:
+            tokens_each, mask_each = tokens.repeat_interleave(count, 0), mask.repeat_interleave(count, 0)
+        else:
+            tokens_each, mask_each = tokens, mask
+        features = self.vision(stacked.flatten(0, 1), tokens_each, mask_each)
+        found = self.pointers(features, tokens_each, mask_each).reshape(rows, -1)
+        looks = self.look(features).reshape(rows, -1)
+        flat_state = state.flatten(1)[:, : self.state_size]
+        parts = [looks, found, self.sentence(tokens, mask)[:, 0]]
+        numbers = [flat_state]
+        points: dict[str, Tensor] = {}
+        if self.locate is not None:
+            located = self.locate(torch.cat([found, flat_state], dim=-1))
+            points = dict(zip(self.point_sizes, located.split(list(self.point_sizes.values()), dim=-1), strict=True))
+            if self.config.grounding.feed:
+                numbers.append(located)
+        if self.place is not None:
+            parts.append(self.place(torch.cat(numbers, dim=-1)))
+        return Scene(Features(self.fuse(torch.cat(parts, dim=-1))[:, None]), points)
+
+
+class Coordinates(nn.Module):
+    """Numbers to features at many scales: learned projections through sines (Tancik 2020, arXiv:2006.10739).
+
+    Differs from the paper in that the projections are trained and the numbers pass through as well,
+    so that differences between them become visible at whatever scale the task needs.
+
+    Args:
+        size: how many numbers. width: how many sines.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.size = size + width
+        self.project = nn.Linear(size, width)
+        scales = torch.logspace(-0.5, 0.7, width)
+        with torch.no_grad():
+            self.project.weight.copy_(torch.randn(width, size) * scales[:, None] / size**0.5)
+            self.project.bias.uniform_(-torch.pi, torch.pi)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return (B, size + width) from numbers (B, size) at unit scale."""
+        return torch.cat([numbers, self.project(numbers).sin()], dim=-1)

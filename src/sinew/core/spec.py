@@ -27,14 +27,17 @@ def check_spec(policy: RobotSpec, world: RobotSpec, *, sides: tuple[str, str] = 
     if found:
         width = max(len(side) for side in sides)
         lines = [
-            f"  {name}\n    {sides[0]:<{width}}  {ours}\n    {sides[1]:<{width}}  {theirs}" for name, ours, theirs in found
+            f"  {name}\n    {sides[0]:<{width}}  {ours}\n    {sides[1]:<{width}}  {theirs}"
+            for name, ours, theirs in found
         ]
         raise SpecError(
-            "\n".join([
-                f"{sides[0]} and {sides[1]} are not the same robot; they differ in:",
-                *lines,
-                "Choose a checkpoint trained for this robot, or the settings it was trained with.",
-            ])
+            "\n".join(
+                [
+                    f"{sides[0]} and {sides[1]} are not the same robot; they differ in:",
+                    *lines,
+                    "Choose a checkpoint trained for this robot, or the settings it was trained with.",
+                ]
+            )
         )
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from sinew.core.errors import ConfigError
+
 if TYPE_CHECKING:
     from sinew.core.types import Policy, VecEnv
+
+LARGEST = {"objects": 4, "colours": 5, "shapes": 5, "zones": 3}
 
 
 @dataclass(frozen=True)
@@ -15,12 +19,44 @@ class TabletopConfig:
 
     Attributes:
         image_size: height and width of the policy's view [px].
-        max_ticks: length after which an episode is truncated, by task.
+        max_ticks: longest episode [ticks of 0.1 s]; the simpler skills end earlier.
+        objects: objects on the table, 2 to 4.
+        colours: object colours in use, 2 to 5 (red, blue, green, yellow, purple).
+        shapes: object shapes in use, 1 to 5 (cube, ball, cylinder, cup, bottle).
+        zones: zones on the table, 1 to 3.
+        mid_starts: share of ``train`` episodes that begin in the middle of the task.
     """
 
     kind: Literal["tabletop"] = "tabletop"
     image_size: int = 64
-    max_ticks: int = 60
+    max_ticks: int = 70
+    objects: int = 3
+    colours: int = 5
+    shapes: int = 3
+    zones: int = 2
+    mid_starts: float = 0.35
+
+    def __post_init__(self) -> None:
+        """Refuse values outside the world.
+
+        Raises:
+            ConfigError: a value is out of its range.
+        """
+        smallest = {"objects": 2, "colours": 2, "shapes": 1, "zones": 1}
+        for name, most in LARGEST.items():
+            value = getattr(self, name)
+            if not smallest[name] <= value <= most:
+                raise ConfigError(f"tabletop.{name} is {value}; give a number from {smallest[name]} to {most}.")
+        if self.colours * self.shapes < self.objects:
+            raise ConfigError(
+                f"tabletop: {self.colours} colours x {self.shapes} shapes cannot make {self.objects} different objects. "
+                "Raise colours or shapes, or lower objects."
+            )
+        if self.image_size < 16 or self.max_ticks < 1 or not 0 <= self.mid_starts <= 1:
+            raise ConfigError(
+                f"tabletop: image_size {self.image_size}, max_ticks {self.max_ticks}, mid_starts {self.mid_starts}; "
+                "wanted at least 16, at least 1, and a share from 0 to 1."
+            )
 
     def build(self, num_envs: int) -> VecEnv:
         """Return the world with that many rows."""
@@ -33,3 +69,12 @@ class TabletopConfig:
         from sinew.envs.tabletop.expert import TabletopExpert
 
         return TabletopExpert(self)
+
+
+STAGES: tuple[TabletopConfig, ...] = (
+    TabletopConfig(objects=2, colours=2, shapes=2, zones=1),
+    TabletopConfig(objects=2, colours=4, shapes=2),
+    TabletopConfig(),
+    TabletopConfig(objects=4, shapes=5, zones=3),
+)
+"""From easy to hard; the third is the default."""

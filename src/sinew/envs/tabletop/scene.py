@@ -99,7 +99,7 @@ SHAPES: dict[str, Shape] = {
 }
 """Object shapes, easiest first. Origin of each: the centre of its first part."""
 
-LEFT, RIGHT, PALM, TABLE, NOTHING = -1, -2, -3, -4, -5
+LEFT, RIGHT, PALM, NOTHING = -1, -2, -3, -4
 """Owners of geoms that are no objects; objects have numbers from 0."""
 
 
@@ -109,7 +109,7 @@ class World:
 
     Attributes:
         model: owned by one row, which sets colours and zone positions on it.
-        owner: (ngeom,) which object, or LEFT, RIGHT, PALM, TABLE, NOTHING, a geom belongs to.
+        owner: (ngeom,) which object, or LEFT, RIGHT, PALM or NOTHING, a geom belongs to.
         shapes: names of the objects' shapes, in order.
     """
 
@@ -150,8 +150,8 @@ def _compile(shapes: tuple[str, ...], num_zones: int) -> mujoco.MjModel:
 
 
 def _owners(model: mujoco.MjModel) -> NDArray[np.int64]:
-    prefixes = {"left": LEFT, "right": RIGHT, "hand": PALM, "table": TABLE}
-    names = [model.body(model.geom_bodyid[geom]).name or model.geom(geom).name for geom in range(model.ngeom)]
+    prefixes = {"left": LEFT, "right": RIGHT, "hand": PALM}
+    names = [model.body(body).name for body in model.geom_bodyid]
     return np.array([int(name[6:]) if name.startswith("object") else prefixes.get(name, NOTHING) for name in names])
 
 

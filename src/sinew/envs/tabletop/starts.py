@@ -1,0 +1,154 @@
+"""Initial states by name: an id is turned into a scene, a goal and a sentence, the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinew.core.errors import ConfigError, DataError
+from sinew.envs.tabletop.config import TabletopConfig
+from sinew.envs.tabletop.language import SKILLS, TEMPLATES, UNSEEN, ZONE_SKILLS, Goal, object_names, zone_names
+from sinew.envs.tabletop.layout import Layout, draw_layout, draw_things, held_out, is_feasible, pick
+from sinew.envs.tabletop.midway import Pose, away, midway
+
+SPLITS = ("train", "seen", "pairs", "templates", "crowded")
+VARIANTS = ("wrong", "other", "silent")
+
+
+@dataclass(frozen=True)
+class Start:
+    """One initial state.
+
+    Attributes:
+        layout: what lies where.
+        goal: what is judged.
+        instruction: what is said.
+        pose: the hand, and where the target is held or lies.
+    """
+
+    layout: Layout
+    goal: Goal
+    instruction: str
+    pose: Pose
+
+
+def splits(config: TabletopConfig) -> tuple[str, ...]:
+    """Return the names of the splits; "pairs" is missing where colours and shapes are too few to hold one out."""
+    return SPLITS if held_out(config) else tuple(name for name in SPLITS if name != "pairs")
+
+
+def check_split(config: TabletopConfig, split: str, task: str) -> None:
+    """Refuse unknown names.
+
+    Raises:
+        ConfigError: the split or the task does not exist.
+    """
+    if split not in splits(config):
+        raise ConfigError(f"tabletop has no split {split!r}; there are {', '.join(splits(config))}.")
+    if task not in SKILLS:
+        raise ConfigError(f"tabletop has no task {task!r}; there are {', '.join(SKILLS)}.")
+
+
+def start(config: TabletopConfig, state_id: str) -> Start:
+    """Return the initial state of an id such as "seen/push/17" or "seen/push/17?wrong".
+
+    Raises:
+        DataError: the id is malformed or names no state.
+    """
+    base, _, name = state_id.partition("?")
+    scene = _base(config, base)
+    if not name:
+        return scene
+    said = _variant_goal(config, scene, base, name)
+    if said is None:
+        raise DataError(f"tabletop: {base} has no variant {name!r}; ask `variant` first, it answers None in such a case.")
+    if name == "silent":
+        return replace(scene, instruction="")
+    sentence = _say(said, scene.layout, base.split("/")[0], _rng(f"{state_id}#sentence"))
+    return replace(scene, instruction=sentence, goal=said if name == "other" else scene.goal)
+
+
+def variant(config: TabletopConfig, state_id: str, name: str) -> str | None:
+    """Return the id of the same scene under another instruction, or None where there is none.
+
+    Raises:
+        DataError: the id or the variant's name is unknown, or the id is a variant already.
+    """
+    if "?" in state_id:
+        raise DataError(f"tabletop: {state_id} is a variant already; give the id before the question mark.")
+    return None if _variant_goal(config, _base(config, state_id), state_id, name) is None else f"{state_id}?{name}"
+
+
+def _rng(name: str) -> np.random.Generator:
+    entropy = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+
+
+def _base(config: TabletopConfig, state_id: str) -> Start:
+    split, task = _parse(config, state_id)
+    rng = _rng(state_id)
+    distractors = (config.objects - 1) * (2 if split == "crowded" else 1)
+    things = draw_things(config, rng, unseen=split == "pairs", distractors=distractors)
+    layout, target = draw_layout(config, rng, things, task)
+    goal = Goal(task, target, 0 if task in ZONE_SKILLS else None)
+    sentence = _say(goal, layout, split, rng)
+    in_the_middle = split == "train" and rng.random() < config.mid_starts
+    return Start(layout, goal, sentence, midway(goal, layout, rng) if in_the_middle else away(goal, layout, rng))
+
+
+def _parse(config: TabletopConfig, state_id: str) -> tuple[str, str]:
+    parts = state_id.split("/")
+    if len(parts) != 3 or not (parts[2].isascii() and parts[2].isdigit()):  # noqa: PLR2004
+        raise DataError(f"tabletop: {state_id!r} is no state id; they look like seen/push/17 and come from `states`.")
+    try:
+        check_split(config, parts[0], parts[1])
+    except ConfigError as error:
+        raise DataError(f"state id {state_id!r}: {error}") from error
+    return parts[0], parts[1]
+
+
+def _say(goal: Goal, layout: Layout, split: str, rng: np.random.Generator) -> str:
+    """Draw a sentence for a goal; 60 % use the full name of the object."""
+    template = pick((UNSEEN if split == "templates" else TEMPLATES)[goal.skill], rng)
+    names = object_names(goal.target, layout.things)
+    name = names[0] if rng.random() < 0.6 else pick(names, rng)  # noqa: PLR2004
+    zone = pick(zone_names(goal.zone, layout.zone_colours), rng) if goal.zone is not None else ""
+    return template.format(object=name, zone=zone)
+
+
+def _variant_goal(config: TabletopConfig, scene: Start, base: str, name: str) -> Goal | None:
+    """Return the goal that a variant names: another object or zone, or with "other" also another skill."""
+    if name not in VARIANTS:
+        raise DataError(f"tabletop has no variant {name!r}; there are {', '.join(VARIANTS)}.")
+    if name == "silent":
+        return scene.goal
+    goal, layout = scene.goal, scene.layout
+    unknown = held_out(config) if not base.startswith("pairs/") else frozenset()
+    numbers = [k for k in range(len(layout.things)) if k == goal.target or layout.things[k] not in unknown]
+    skills = SKILLS if name == "other" else (goal.skill,)
+    options = [Goal(s, k, z) for s in skills for k in numbers for z in _zones(s, layout) if is_feasible(Goal(s, k, z), layout)]
+    kinds = [
+        [new for new in options if new.skill == goal.skill and new.target != goal.target and new.zone == goal.zone],
+        [new for new in options if new.skill == goal.skill and new.target == goal.target and new.zone != goal.zone],
+        [new for new in options if new.skill != goal.skill],
+    ]
+    kinds = [group for group in kinds if group]
+    if not kinds:
+        return None
+    rng = _rng(f"{base}?{name}")
+    return pick(pick(kinds, rng), rng)
+
+
+def _zones(skill: str, layout: Layout) -> tuple[int | None, ...]:
+    return tuple(range(len(layout.zones))) if skill in ZONE_SKILLS else (None,)
+
+
+def standing(layout: Layout, heights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (K, 7) poses of the objects standing on the table: position and quaternion."""
+    poses = np.zeros((len(layout.things), 7))
+    poses[:, :2], poses[:, 2] = layout.places, heights
+    poses[:, 3], poses[:, 6] = np.cos(layout.yaws / 2), np.sin(layout.yaws / 2)
+    return poses

@@ -132,7 +132,9 @@ class ToyVecEnv:
         truncated = ~success & (self.ticks[index] >= self.config.max_ticks)
         if render:
             self._render(index)
-        note = tuple("arrived" if won else "out of time" if late else "" for won, late in zip(success, truncated, strict=True))
+        note = tuple(
+            "arrived" if won else "out of time" if late else "" for won, late in zip(success, truncated, strict=True)
+        )
         reward = success.astype(np.float32)
         return StepResult(self._observe(index), reward, success.copy(), truncated, success, note)
 

@@ -1,0 +1,178 @@
+"""How a store lies on disk: its columns, the lines of its log, and writing them so that they last."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinew.core.errors import DataError
+from sinew.core.files import read_json, write_json
+from sinew.core.types import RobotSpec
+from sinew.data.episode import Episode
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the log; the fields not described here are those of ``Episode``.
+
+    Attributes:
+        frames: T.
+        offset: number of the first frame in the columns.
+        crc: CRC-32 of the episode's bytes in all columns, in their order.
+    """
+
+    frames: int
+    offset: int
+    instruction: str
+    task: str
+    success: bool
+    held_out: bool
+    label_horizon: int | None
+    source: str
+    id: str
+    crc: int
+
+    @classmethod
+    def of(cls, episode: Episode, *, offset: int, crc: int) -> Record:
+        """Return the line that commits an episode."""
+        return cls(
+            frames=episode.num_frames,
+            offset=offset,
+            instruction=episode.instruction,
+            task=episode.task,
+            success=bool(episode.success),
+            held_out=bool(episode.held_out),
+            label_horizon=episode.label_horizon,
+            source=episode.source,
+            id=episode.id,
+            crc=crc,
+        )
+
+    def line(self) -> bytes:
+        """Return the line as written."""
+        return (json.dumps(dataclasses.asdict(self), ensure_ascii=False) + "\n").encode()
+
+
+def read_log(path: Path) -> tuple[list[Record], list[int]]:
+    """Return the records of a log's complete lines and the byte at which each line ends.
+
+    Raises:
+        DataError: a complete line is not a record, or does not begin where the one before ends.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    records: list[Record] = []
+    ends: list[int] = []
+    frames = position = 0
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(keepends=True)):
+        try:
+            record = Record(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path}: line {number + 1} is not an episode ({error}). Collect again.") from error
+        if record.offset != frames or record.frames < 1:
+            raise DataError(
+                f"{path}: episode {number} has {record.frames} frames from {record.offset} on, but the ones before "
+                f"end at {frames}. Collect again."
+            )
+        frames += record.frames
+        position += len(line)
+        records.append(record)
+        ends.append(position)
+    return records, ends
+
+
+@dataclass(frozen=True)
+class Column:
+    """One raw file: its name, and the shape and type of one frame's value."""
+
+    file: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes per frame."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+def columns_of(spec: RobotSpec, target_sizes: Mapping[str, int | None]) -> dict[str, Column]:
+    """Return the columns by name in their order on disk; targets of unknown size are left out."""
+    single, byte = np.dtype("<f4"), np.dtype(np.uint8)
+    columns: dict[str, Column] = {}
+    for name, camera in sorted(spec.cameras.items()):
+        columns[f"images.{name}"] = Column(f"images.{name}.u8", (3, camera.height, camera.width), byte)
+    sizes: dict[str, int | None] = {"state": spec.state_size, "action": spec.action_size, "executed": spec.action_size}
+    sizes |= {f"targets.{name}": size for name, size in sorted(target_sizes.items())}
+    for name, size in sizes.items():
+        if size is not None:
+            columns[name] = Column(f"{name}.f32", (size,), single)
+    return columns
+
+
+def arrays_of(episode: Episode, columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
+    """Return an episode's arrays by column, contiguous, in the columns' order and types."""
+    arrays: dict[str, NDArray[Any]] = {f"images.{name}": images for name, images in episode.images.items()}
+    arrays |= {"state": episode.state, "action": episode.action, "executed": episode.executed}
+    arrays |= {f"targets.{name}": target for name, target in episode.targets.items()}
+    return {name: np.ascontiguousarray(arrays[name], column.dtype) for name, column in columns.items()}
+
+
+def checksum(arrays: Iterable[NDArray[Any]]) -> int:
+    """Return the CRC-32 of contiguous arrays' bytes."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(array.data, crc)
+    return crc
+
+
+def read_target_sizes(path: Path) -> dict[str, int | None]:
+    """Read ``store.json``: the targets and how many values each has, None where nothing was recorded yet.
+
+    Raises:
+        DataError: missing, broken or of another schema version.
+    """
+    content = read_json(path)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{path}: schema version {version}, this sinew reads {SCHEMA_VERSION}. Update sinew or collect again."
+        )
+    return dict(content["targets"])
+
+
+def write_target_sizes(path: Path, sizes: Mapping[str, int | None]) -> None:
+    """Write ``store.json``."""
+    write_json(path, {"schema_version": SCHEMA_VERSION, "targets": dict(sizes)})
+
+
+def extend(path: Path, position: int, parts: Sequence[memoryview]) -> None:
+    """Write parts from ``position`` on and flush them to the disk.
+
+    Raises:
+        OSError: the disk is full or the file cannot be written.
+    """
+    with path.open("r+b" if path.exists() else "wb", buffering=0) as file:
+        file.seek(position)
+        for part in parts:
+            view = part.cast("B") if part.nbytes else part
+            while view.nbytes:
+                view = view[file.write(view) or 0 :]
+        os.fsync(file.fileno())
+
+
+def cut(path: Path, position: int) -> None:
+    """Cut off whatever a file holds beyond ``position``, and flush."""
+    if path.exists() and path.stat().st_size > position:
+        with path.open("r+b") as file:
+            file.truncate(position)
+            os.fsync(file.fileno())

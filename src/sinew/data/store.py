@@ -1,0 +1,314 @@
+"""Episodes on disk: raw columns that grow, and a log whose complete lines say what counts.
+
+A store is a directory::
+
+    store.json          schema version and targets
+    spec.json           the robot
+    images.<cam>.u8     (N, 3, h, w) uint8, all episodes one after another
+    state.f32 action.f32 executed.f32 targets.<name>.f32     (N, size) float32, little-endian
+    episodes.jsonl      one line per episode, written last: the commit
+    writer.lock         while a process writes
+
+An append writes and flushes the columns first, then the log. Whatever lies beyond the last complete
+line was never committed; it is ignored when reading and cut off by the next writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinew.core.config import from_dict, to_dict
+from sinew.core.errors import ConfigError, DataError, SinewError, SpecError
+from sinew.core.files import fsync_path, read_json, require_free, write_json
+from sinew.core.types import RobotSpec
+from sinew.data.episode import Episode
+from sinew.data.layout import (
+    Record,
+    arrays_of,
+    checksum,
+    columns_of,
+    cut,
+    extend,
+    read_log,
+    read_target_sizes,
+    write_target_sizes,
+)
+from sinew.data.lock import WriterLock
+
+
+class Store:
+    """An append-only directory of episodes of one robot; get one from ``create`` or ``open``.
+
+    Reading needs no lock, goes on while another process writes (``reload`` shows what it committed)
+    and is safe after a fork; a pickled store opens again by path. Writing takes the writer's lock at
+    the first ``append``, ``truncate`` or ``lock`` and keeps it until ``unlock`` or the end of the process.
+
+    Attributes:
+        path: the directory.
+        spec: the robot.
+        target_sizes: auxiliary labels and how many values each has; None until the first episode.
+        columns: the raw files by column name.
+        records: the committed log, one entry per episode.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not (path / "store.json").exists():
+            raise DataError(f"{path}: no store here (store.json is missing). Collect demonstrations first.")
+        try:
+            self.spec = from_dict(RobotSpec, read_json(path / "spec.json"), str(path / "spec.json"))
+        except ConfigError as error:
+            raise DataError(str(error)) from error
+        self.path = path
+        self._log = path / "episodes.jsonl"
+        self._lock: WriterLock | None = None
+        self.reload()
+
+    @classmethod
+    def create(cls, path: Path, spec: RobotSpec, target_names: Sequence[str] = ()) -> Store:
+        """Make an empty store.
+
+        Args:
+            path: the directory; may exist.
+            spec: the robot.
+            target_names: auxiliary labels that every episode brings; sizes are learned from the first one.
+
+        Raises:
+            DataError: there is one already.
+            SinewError: the place cannot be written.
+        """
+        if (path / "store.json").exists():
+            raise DataError(f"{path}: holds a store already. Open it, or choose another place.")
+        write_json(path / "spec.json", to_dict(spec))
+        write_target_sizes(path / "store.json", dict.fromkeys(target_names))
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open a store.
+
+        Raises:
+            DataError: missing, of another schema version, or files and log disagree.
+        """
+        return cls(path)
+
+    @classmethod
+    def open_or_create(cls, path: Path, spec: RobotSpec, target_names: Sequence[str] = ()) -> Store:
+        """Open a store that must fit, or make it.
+
+        Raises:
+            SpecError: the store there is of another robot.
+            DataError: it holds other targets, or cannot be read.
+        """
+        if not (path / "store.json").exists():
+            return cls.create(path, spec, target_names)
+        store = cls(path)
+        require_same_spec(store.spec, spec, f"the store {path}", "this world")
+        if set(store.target_sizes) != set(target_names):
+            raise DataError(
+                f"{path}: holds targets {sorted(store.target_sizes)}, wanted are {sorted(target_names)}. "
+                "Collect again, or choose another place."
+            )
+        return store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as a path, so that every process maps the files itself."""
+        return (Store.open, (self.path,))
+
+    @property
+    def num_episodes(self) -> int:
+        """Committed episodes."""
+        return len(self.records)
+
+    @property
+    def num_frames(self) -> int:
+        """Committed frames, N."""
+        return self.records[-1].offset + self.records[-1].frames if self.records else 0
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a read-only memory-mapped view of all committed frames, (N, ...).
+
+        Args:
+            name: ``images.<cam>``, ``state``, ``action``, ``executed`` or ``targets.<name>``.
+        """
+        view = self._views.get(name)
+        if view is None or len(view) != self.num_frames:
+            column = self.columns[name]
+            shape = (self.num_frames, *column.shape)
+            if self.num_frames * column.frame_bytes:
+                view = np.asarray(np.memmap(self.path / column.file, column.dtype, mode="r", shape=shape))
+            else:
+                view = np.zeros(shape, column.dtype)
+            self._views[name] = view
+        return view
+
+    def episode(self, number: int) -> Episode:
+        """Read one episode; its arrays are views of the files.
+
+        Raises:
+            DataError: there is none of that number, or the bytes are not those that were committed.
+        """
+        if not 0 <= number < self.num_episodes:
+            raise DataError(f"{self.path}: no episode {number}; there are {self.num_episodes}, counted from 0.")
+        record = self.records[number]
+        part = slice(record.offset, record.offset + record.frames)
+        arrays = {name: self.column(name)[part] for name in self.columns}
+        if checksum(arrays.values()) != record.crc:
+            raise DataError(
+                f"{self.path}: episode {number} ({record.id}) is damaged, its checksum differs. "
+                f"Collect again, or truncate the store to {number} episodes."
+            )
+        return Episode(
+            spec=self.spec,
+            images={name: arrays[f"images.{name}"] for name in self.spec.cameras},
+            state=arrays["state"],
+            action=arrays["action"],
+            executed=arrays["executed"],
+            instruction=record.instruction,
+            task=record.task,
+            success=record.success,
+            targets={name: arrays[f"targets.{name}"] for name in self.target_sizes},
+            label_horizon=record.label_horizon,
+            source=record.source,
+            id=record.id,
+            held_out=record.held_out,
+        )
+
+    def append(self, episodes: Sequence[Episode]) -> None:
+        """Commit episodes; after a crash the first few of them are there or all or none, each whole.
+
+        Raises:
+            DataError: an episode is not valid, or another process writes here.
+            SpecError: an episode is of another robot.
+            SinewError: the disk is full; the store is as it was.
+        """
+        if not episodes:
+            return
+        self.lock()
+        self._check(episodes)
+        self._settle_targets(episodes[0])
+        arrays = [arrays_of(episode, self.columns) for episode in episodes]
+        num_bytes = sum(array.nbytes for row in arrays for array in row.values())
+        require_free(self.path, num_bytes, f"recording {len(episodes)} episodes")
+        records: list[Record] = []
+        offset = self.num_frames
+        for episode, row in zip(episodes, arrays, strict=True):
+            records.append(Record.of(episode, offset=offset, crc=checksum(row.values())))
+            offset += episode.num_frames
+        lines = [record.line() for record in records]
+        try:
+            for name, column in self.columns.items():
+                position = self.num_frames * column.frame_bytes
+                extend(self.path / column.file, position, [row[name].data for row in arrays])
+            fsync_path(self.path)
+            extend(self._log, self._log_bytes, [memoryview(b"".join(lines))])
+            fsync_path(self.path)
+        except OSError as error:
+            self._cut()
+            raise SinewError(
+                f"{self.path}: could not be extended ({error.strerror}). The store still holds its "
+                f"{self.num_episodes} episodes; free some disk space and run the same command again."
+            ) from error
+        self.records += records
+        for line in lines:
+            self._line_ends.append(self._log_bytes + len(line))
+
+    def truncate(self, num_episodes: int) -> None:
+        """Forget all but the first episodes; views handed out before must not be read any more.
+
+        Raises:
+            DataError: there are fewer, or another process writes here.
+        """
+        self.lock()
+        if not 0 <= num_episodes <= self.num_episodes:
+            raise DataError(f"{self.path}: cannot keep {num_episodes} episodes, there are {self.num_episodes}.")
+        del self.records[num_episodes:], self._line_ends[num_episodes:]
+        self._views.clear()
+        self._cut()
+
+    def lock(self) -> None:
+        """Become the one writer and cut off what a killed one left uncommitted.
+
+        Raises:
+            DataError: another process writes here.
+        """
+        if self._lock is None or not self._lock.held:
+            self._lock = WriterLock(self.path / "writer.lock")
+            self.reload()
+            self._cut()
+
+    def unlock(self) -> None:
+        """Let other processes write; reading goes on."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def reload(self) -> None:
+        """Take notice of what another process committed.
+
+        Raises:
+            DataError: files and log disagree.
+        """
+        self.target_sizes = read_target_sizes(self.path / "store.json")
+        self.columns = columns_of(self.spec, self.target_sizes)
+        self.records, self._line_ends = read_log(self._log)
+        self._views: dict[str, NDArray[Any]] = {}
+        for column in self.columns.values():
+            file = self.path / column.file
+            num_bytes = file.stat().st_size if file.exists() else 0
+            if num_bytes < self.num_frames * column.frame_bytes:
+                frames = num_bytes // column.frame_bytes
+                number = next(i for i, record in enumerate(self.records) if record.offset + record.frames > frames)
+                raise DataError(
+                    f"{file}: ends within episode {number} ({self.records[number].id}) of {self.num_episodes}, "
+                    f"at frame {frames} of {self.num_frames}. Restore the file or collect again."
+                )
+
+    @property
+    def _log_bytes(self) -> int:
+        return self._line_ends[-1] if self._line_ends else 0
+
+    def _check(self, episodes: Sequence[Episode]) -> None:
+        sizes = {name: size for name, size in self.target_sizes.items() if size is not None}
+        for episode in episodes:
+            episode.check()
+            require_same_spec(self.spec, episode.spec, f"the store {self.path}", f"episode {episode.id}")
+            found = {name: target.shape[1] for name, target in episode.targets.items()}
+            sizes = sizes or found
+            if found != sizes or set(found) != set(self.target_sizes):
+                raise DataError(
+                    f"{self.path}: episode {episode.id} has targets of sizes {found}, wanted are "
+                    f"{sizes if set(sizes) == set(self.target_sizes) else sorted(self.target_sizes)}."
+                )
+
+    def _settle_targets(self, first: Episode) -> None:
+        """Write the targets' sizes down with the first episode."""
+        sizes = {name: first.targets[name].shape[1] for name in self.target_sizes}
+        if sizes != self.target_sizes:
+            write_target_sizes(self.path / "store.json", sizes)
+            self.target_sizes = {**sizes}
+            self.columns = columns_of(self.spec, sizes)
+
+    def _cut(self) -> None:
+        """Cut all files back to what is committed, the log first."""
+        cut(self._log, self._log_bytes)
+        for column in self.columns.values():
+            cut(self.path / column.file, self.num_frames * column.frame_bytes)
+
+
+def require_same_spec(ours: RobotSpec, theirs: RobotSpec, our_name: str, their_name: str) -> None:
+    """Refuse to mix two robots.
+
+    Raises:
+        SpecError: names every field in which they differ, both sides shown.
+    """
+    if ours is theirs or ours == theirs:
+        return
+    one, two = to_dict(ours), to_dict(theirs)
+    lines = [f"  {key}: {one[key]} in {our_name}, {two[key]} in {their_name}" for key in one if one[key] != two[key]]
+    if lines:
+        raise SpecError("\n".join([f"{our_name} and {their_name} are not of the same robot:", *lines]))

@@ -1,0 +1,163 @@
+"""Training windows cut out of stores: what was seen up to a frame, and the labels from it on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinew.core.errors import ConfigError, DataError
+from sinew.core.types import NumpyBatch, NumpyObservation
+from sinew.data.store import Store, require_same_spec
+
+FOREVER = 2**31
+
+
+@dataclass(frozen=True)
+class TaskCount:
+    """How much there is of one task."""
+
+    task: str
+    episodes: int
+    frames: int
+
+
+class Windows:
+    """Random access to windows over the training or the held-out episodes of several stores.
+
+    Frames are numbered through the chosen episodes, store after store, in the order of recording; so
+    numbers stay the same when the last store grows (call ``refresh`` then). A window never leaves
+    its episode: history is filled with the first frame, chunks with the last one that is known.
+
+    Args:
+        stores: of one robot; targets that a store lacks are NaN.
+        history: T, ticks of observation up to the frame.
+        horizon: H, labels from the frame on.
+        held_out: the held-out episodes instead of the others.
+
+    Raises:
+        SpecError: the stores are of different robots.
+        DataError: two stores record a target with different sizes.
+    """
+
+    def __init__(self, stores: Sequence[Store], *, history: int, horizon: int, held_out: bool = False) -> None:
+        if not stores or history < 1 or horizon < 1:
+            raise ConfigError(
+                f"windows over {len(stores)} stores, history {history}, horizon {horizon}: each must be at least 1."
+            )
+        for store in stores[1:]:
+            require_same_spec(stores[0].spec, store.spec, f"the store {stores[0].path}", f"the store {store.path}")
+        self.stores, self.history, self.horizon, self.held_out = tuple(stores), history, horizon, held_out
+        self.spec = stores[0].spec
+        self._index()
+
+    @property
+    def num_frames(self) -> int:
+        """Windows to choose from: frames of the chosen episodes."""
+        return int(self._begin[-1])
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks present, in the order of their first episode."""
+        return tuple(dict.fromkeys(self._task))
+
+    def describe(self) -> tuple[TaskCount, ...]:
+        """Return episodes and frames per task."""
+        task = np.asarray(self._task, dtype=object)
+        return tuple(
+            TaskCount(name, int((task == name).sum()), int(self._length[task == name].sum())) for name in self.tasks
+        )
+
+    def refresh(self) -> None:
+        """Take notice of episodes that were appended, by this process or another."""
+        for store in self.stores:
+            store.reload()
+        self._index()
+
+    def gather(self, frames: NDArray[np.int64]) -> NumpyBatch:
+        """Return the windows at these frames.
+
+        Args:
+            frames: (B,) numbers in 0 .. ``num_frames``.
+
+        Returns:
+            Images uint8 (B, T, 3, h, w), state (B, T, S), actions (B, H, A), is_pad (B, H) with the first step never
+            padded, targets of the frame itself, weight 1; ids are frame numbers within the store. All are copies.
+
+        Raises:
+            DataError: a number is out of range.
+        """
+        if len(frames) and not 0 <= frames.min() <= frames.max() < self.num_frames:
+            raise DataError(f"frames {frames.min()} .. {frames.max()} are asked for, there are {self.num_frames}.")
+        episode = np.searchsorted(self._begin, frames, side="right") - 1
+        offset, store = self._offset[episode], self._store[episode]
+        tick = frames - self._begin[episode]
+        past = tick[:, None] + np.arange(1 - self.history, 1)
+        future = np.arange(self.horizon)
+        known = np.minimum(self._length[episode] - tick, self._label_horizon[episode])[:, None]
+        seen = offset[:, None] + np.maximum(past, 0)
+        labelled = (offset + tick)[:, None] + np.minimum(future, known - 1)
+        obs = NumpyObservation(
+            images={name: self._take(f"images.{name}", store, seen) for name in self.spec.cameras},
+            state=self._take("state", store, seen),
+            instruction=tuple(self._instruction[number] for number in episode),
+            history_is_pad=past < 0 if self.history > 1 else None,
+        )
+        return NumpyBatch(
+            obs=obs,
+            actions=self._take("action", store, labelled),
+            is_pad=future >= known,
+            weight=np.ones(len(frames), dtype=np.float32),
+            targets={name: self._take_target(name, store, offset + tick) for name in self._target_sizes},
+            task=tuple(self._task[number] for number in episode),
+            source=tuple(self._source[number] for number in episode),
+            ids=offset + tick,
+        )
+
+    def _index(self) -> None:
+        chosen = [
+            (number, record)
+            for number, store in enumerate(self.stores)
+            for record in store.records
+            if record.held_out == self.held_out
+        ]
+        records = [record for _, record in chosen]
+        self._store = np.array([number for number, _ in chosen], dtype=np.int64)
+        self._offset = np.array([record.offset for record in records], dtype=np.int64)
+        self._length = np.array([record.frames for record in records], dtype=np.int64)
+        self._label_horizon = np.array([record.label_horizon or FOREVER for record in records], dtype=np.int64)
+        self._begin = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self._length)])
+        self._instruction = [record.instruction for record in records]
+        self._task = [record.task for record in records]
+        self._source = [record.source for record in records]
+        self._target_sizes: dict[str, int] = {}
+        for store in self.stores:
+            for name, size in store.target_sizes.items():
+                if size is not None and self._target_sizes.setdefault(name, size) != size:
+                    raise DataError(
+                        f"{store.path}: target {name} has {size} values, in another store {self._target_sizes[name]}. "
+                        "Record both from the same world."
+                    )
+
+    def _take(self, name: str, store: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[Any]:
+        """Copy frames (B, ...) out of a column; each row from the store it belongs to."""
+        if len(self.stores) == 1:
+            return self.stores[0].column(name).take(frames, axis=0)
+        parts = [np.flatnonzero(store == number) for number in range(len(self.stores))]
+        shape, dtype = self.stores[0].columns[name].shape, self.stores[0].columns[name].dtype
+        taken = np.empty((*frames.shape, *shape), dtype)
+        for source, rows in zip(self.stores, parts, strict=True):
+            if len(rows):
+                taken[rows] = source.column(name).take(frames[rows], axis=0)
+        return taken
+
+    def _take_target(self, name: str, store: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.float32]:
+        taken = np.full((len(frames), self._target_sizes[name]), np.nan, dtype=np.float32)
+        for number, source in enumerate(self.stores):
+            rows = np.flatnonzero(store == number)
+            if len(rows) and name in source.target_sizes:
+                taken[rows] = source.column(f"targets.{name}").take(frames[rows], axis=0)
+        return taken

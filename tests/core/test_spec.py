@@ -3,11 +3,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from toy import ToyConfig
 
 from sinew.core.errors import SpecError
 from sinew.core.spec import check_spec
 from sinew.core.types import CameraSpec
+from toy import ToyConfig
 
 SPEC = ToyConfig().spec
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from toy import ToyConfig, ToyVecEnv
 
 from sinew.core.errors import DataError
 from sinew.evaluate.config import EvaluateConfig
 from sinew.evaluate.plan import CONTROLS, plan, plan_quick
+from toy import ToyConfig, ToyVecEnv
 
 CONFIG = EvaluateConfig(episodes=10, extra=4, quick=3)
 

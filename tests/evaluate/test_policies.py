@@ -3,10 +3,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from toy import ToyConfig, ToyExpert
 
 from sinew.core.types import NumpyObservation, Rows
 from sinew.evaluate.policies import GREY, Blank, RandomPolicy
+from toy import ToyConfig, ToyExpert
 
 CONFIG = ToyConfig()
 ENV = CONFIG.build(3)

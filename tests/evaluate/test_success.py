@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy import ToyConfig, ToyExpert
 
 from sinew.core.errors import CheckpointError, SinewError, SpecError
 from sinew.core.types import NumpyObservation, Rows
 from sinew.evaluate.config import EvaluateConfig
 from sinew.evaluate.plan import Listing, plan
 from sinew.evaluate.success import Cell, Job, measure, run_job
+from toy import ToyConfig, ToyExpert
 
 CONFIG = ToyConfig()
 LISTINGS = plan(CONFIG.build(1), EvaluateConfig(episodes=20, extra=11))

@@ -101,8 +101,8 @@ def _new(title: str, first: str, *, gap: int = 1) -> Table:
     from rich import box
     from rich.table import Table
 
-    layout = {"title_justify": "left", "caption_justify": "left"}
-    result = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False, **layout)
+    result = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False)
+    result.title_justify = result.caption_justify = "left"
     result.add_column(first, overflow="fold")
     return result
 

@@ -79,7 +79,8 @@ def _place(truth: dict[str, Array]) -> tuple[Array, Array]:
     release = there & ((left < 0.024) | ~held)
     pick_height = _grasp_height(target) + _cone(_distance(target, hand), 0.009, 1.5, 0.075)
     carry_height = np.maximum(LOW, half) + 0.002 + _cone(left, 0.012, 1.6, 0.075)
-    carry_place = hand[:, :2] + (goal - target[:, :2])
+    raised = np.clip(1 - (carry_height - hand[:, 2]) / 0.03, 0.0, 1.0)
+    carry_place = hand[:, :2] + raised[:, None] * (goal - target[:, :2])
     place = np.where(held[:, None], carry_place, target[:, :2])
     height = np.where(held, carry_height, pick_height)
     place = np.where(release[:, None], hand[:, :2], place)
@@ -104,9 +105,11 @@ def _push(truth: dict[str, Array]) -> tuple[Array, Array]:
     along = way / length
     slip = side * inside
     slip -= along * np.sum(slip * along, axis=1, keepdims=True)
-    forward = hand[:, :2] + along * np.minimum(length, 0.035) + 0.5 * slip
+    fast = 0.028 * np.clip(1.4 - np.linalg.norm(slip, axis=1, keepdims=True) / 0.02, 0.1, 1.0)
+    forward = hand[:, :2] + along * np.minimum(length, fast) + slip
     engaged = (low * funnel)[:, None]
-    place = engaged * forward + (1 - engaged) * behind
+    clear = np.maximum(funnel, np.clip((hand[:, 2] - 0.045) / 0.025, 0.0, 1.0))[:, None]
+    place = engaged * forward + (1 - engaged) * (hand[:, :2] + clear * (behind - hand[:, :2]))
     height = LOW + 0.004 + 0.08 * (1 - funnel)
     arrived = np.linalg.norm(goal - target, axis=1) < 0.022
     place = np.where(arrived[:, None], hand[:, :2] - side * 0.03, place)

@@ -20,8 +20,8 @@ SUBSTEPS = 10
 CONTROL_HZ = 1.0 / (TIMESTEP_S * SUBSTEPS)
 
 TABLE_HALF = (0.34, 0.27)
-HAND_LOW = (-0.27, -0.21, 0.018)
-HAND_HIGH = (0.27, 0.21, 0.20)
+HAND_LOW = (-0.30, -0.22, 0.018)
+HAND_HIGH = (0.30, 0.24, 0.20)
 FINGER_TRAVEL = 0.045
 PAD_HALF = (0.004, 0.032)
 RIB_END = 0.036
@@ -173,7 +173,7 @@ def mjcf(shapes: tuple[str, ...], num_zones: int) -> str:
   <size memory="4M"/>
   <compiler angle="radian"/>
   <default>
-    <geom friction="1.1 0.005 0.0001" solref="0.02 1"/>
+    <geom friction="1.1 0.005 0.0001" solref="0.02 1" solimp="0.95 0.99 0.001"/>
     <default class="object"><geom contype="2" conaffinity="7" condim="6" friction="0.3 0.005 0.003"/></default>
     <default class="finger"><geom type="box" contype="4" conaffinity="0" rgba="0.16 0.17 0.19 1"/></default>
     <default class="hand"><geom contype="4" conaffinity="0" rgba="0.80 0.81 0.83 1"/></default>
@@ -198,8 +198,8 @@ def mjcf(shapes: tuple[str, ...], num_zones: int) -> str:
     <position joint="x" kp="400" kv="31"/>
     <position joint="y" kp="400" kv="31"/>
     <position joint="z" kp="400" kv="31"/>
-    <position joint="left" kp="250" kv="7"/>
-    <position joint="right" kp="250" kv="7"/>
+    <position joint="left" kp="120" kv="9"/>
+    <position joint="right" kp="120" kv="9"/>
   </actuator>
 </mujoco>"""
 
@@ -210,7 +210,7 @@ def _finger(name: str, side: int) -> str:
     rib = (RIB_END - 2 * thick) / 2
     return f"""
       <body name="{name}" gravcomp="1">
-        <joint name="{name}" type="slide" axis="{side} 0 0" range="0 {FINGER_TRAVEL + 0.002}" limited="true"/>
+        <joint name="{name}" type="slide" axis="{side} 0 0" range="0 {FINGER_TRAVEL + 0.002}" limited="true" armature="0.12"/>
         <geom name="{name}_pad" class="finger" size="{thick} {wide} 0.0415" pos="{side * thick} 0 0.0265" mass="0.03"/>
         <geom name="{name}_rib" class="finger" size="{rib} {thick} 0.0415"
               pos="{side * (2 * thick + rib)} 0 0.0265" mass="0.02"/>

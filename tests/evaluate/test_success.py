@@ -3,7 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,13 @@ import pytest
 import torch
 
 from sinew.core.errors import CheckpointError, SinewError, SpecError
-from sinew.core.types import NumpyObservation, Rows
+from sinew.core.types import NumpyObservation, Rows, Statistics
 from sinew.evaluate.config import EvaluateConfig
 from sinew.evaluate.plan import Listing, plan
 from sinew.evaluate.success import Cell, Job, measure, run_job
+from sinew.models.config import LanguageConfig, PolicyConfig
+from sinew.models.language import train_tokenizer
+from sinew.models.policy import VLAPolicy
 from toy import ToyConfig, ToyExpert
 
 CONFIG = ToyConfig()
@@ -131,3 +134,19 @@ def test_a_directory_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_dead_worker_is_one_clear_error() -> None:
     with pool(1) as workers, pytest.raises(SinewError, match="worker process died after 0 of"):
         measure("expert", Dying(), LISTINGS, rows=4, pool=workers)
+
+
+def test_a_saved_policy_is_loaded_again_when_its_directory_changes(tmp_path: Path) -> None:
+    def save(embodiment: str) -> None:
+        config = PolicyConfig(language=LanguageConfig(width=8, layers=1, heads=2), width=8)
+        policy = VLAPolicy(config, replace(CONFIG.spec, embodiment=embodiment), train_tokenizer(["go left"]))
+        one = np.ones(2, dtype=np.float32)
+        policy.fit_normalizer(dict.fromkeys(("state", "action"), Statistics(0 * one, one, -one, one, -one, one, 9)))
+        policy.save_pretrained(tmp_path)
+
+    save("toy")
+    job = Job(str(tmp_path), CONFIG, ("seen/left/0", "seen/right/0"), rows=2)
+    assert [outcome.ticks > 0 for outcome in run_job(job)] == [True, True]
+    save("another")
+    with pytest.raises(SpecError, match="embodiment"):
+        run_job(job)

@@ -41,7 +41,7 @@ def test_json_tells_rates_and_checks_to_other_readers(evaluation: Evaluation) ->
 
 
 def test_a_newer_record_is_refused(evaluation: Evaluation) -> None:
-    with pytest.raises(DataError, match="schema version 99.*Upgrade"):
+    with pytest.raises(DataError, match=r"schema version 99.*Upgrade"):
         from_json({**to_json(evaluation), "schema_version": 99}, "old.json")
 
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import pickle
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from sinew.core.errors import CheckpointError, SinewError
 from sinew.core.rollout import Outcome, run_episodes
 from sinew.core.spec import check_spec
 from sinew.core.types import EnvConfig, Policy, VecEnv
 from sinew.evaluate.intervals import wilson
+from sinew.evaluate.isolate import number, own_torch
 from sinew.evaluate.plan import Listing
 from sinew.evaluate.policies import Blank, RandomPolicy
 
@@ -153,7 +151,7 @@ def run_job(job: Job) -> tuple[Outcome, ...]:
     content = pickle.dumps(job.env)
     env = _world(content, job.rows)
     stream = (job.seed, zlib.crc32("\n".join(job.state_ids).encode()))
-    with _own_torch(stream):
+    with own_torch(stream, threads=1):
         policy = _policy(job, content, env, stream)
         check_spec(policy.spec, env.spec)
         return run_episodes(env, Blank(policy) if job.blank else policy, job.state_ids)
@@ -189,7 +187,7 @@ def _policy(job: Job, env_content: bytes, env: VecEnv, stream: tuple[int, int]) 
     if not isinstance(job.policy, str):
         return job.policy
     if job.policy == "random":
-        return RandomPolicy(env.spec, seed=int(np.random.SeedSequence(stream).generate_state(1)[0]))
+        return RandomPolicy(env.spec, seed=number(stream))
     if job.policy == "expert":
         return _expert(env_content)
     directory = Path(job.policy).resolve()
@@ -219,18 +217,3 @@ def _expert(content: bytes) -> Policy:
 def _world(content: bytes, rows: int) -> VecEnv:
     config: EnvConfig = pickle.loads(content)
     return config.build(rows)
-
-
-@contextmanager
-def _own_torch(stream: tuple[int, int]) -> Generator[None, None, None]:
-    """Seed torch and use one thread within, and leave both as they were: training goes on unchanged."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
-            torch.manual_seed(int(np.random.SeedSequence(stream).generate_state(1)[0]))
-            yield
-    finally:
-        torch.set_num_threads(threads)

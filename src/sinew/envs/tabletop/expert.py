@@ -106,12 +106,13 @@ def _push(truth: dict[str, Array]) -> tuple[Array, Array]:
     slip = side * inside
     slip -= along * np.sum(slip * along, axis=1, keepdims=True)
     fast = 0.028 * np.clip(1.4 - np.linalg.norm(slip, axis=1, keepdims=True) / 0.02, 0.1, 1.0)
-    forward = hand[:, :2] + along * np.minimum(length, fast) + slip
+    forward = hand[:, :2] + along * np.minimum(length, fast) + 1.5 * slip
     engaged = (low * funnel)[:, None]
     clear = np.maximum(funnel, np.clip((hand[:, 2] - 0.045) / 0.025, 0.0, 1.0))[:, None]
     place = engaged * forward + (1 - engaged) * (hand[:, :2] + clear * (behind - hand[:, :2]))
     height = LOW + 0.004 + 0.08 * (1 - funnel)
-    arrived = np.linalg.norm(goal - target, axis=1) < 0.022
+    left, ahead = np.linalg.norm(goal - target, axis=1), np.max(side * (goal - target), axis=1)
+    arrived = (left < 0.022) | ((left < 0.048) & (ahead < 0.012))
     place = np.where(arrived[:, None], hand[:, :2] - side * 0.03, place)
     height = np.where(arrived, hand[:, 2] + 0.02, height)
     return np.column_stack([place, height]), np.zeros(len(target))
@@ -124,7 +125,7 @@ def _corner(target: Array, hand: Array, goal: Array, gap: Array) -> Array:
     hand's way to it; near the goal the second term decides, so that the hand stays where it is.
     """
     options = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-    missed = np.maximum(0.0, -options[None] * (goal - target)[:, None]).sum(axis=2)
+    missed = np.maximum(0.0, -options[None] * (goal - target)[:, None] - 0.015).sum(axis=2)
     way = target[:, None] - options[None] * gap[:, None, None] - hand[:, None, :2]
     return options[np.argmin(missed + 0.4 * np.linalg.norm(way, axis=2), axis=1)]
 

@@ -20,7 +20,10 @@ AREA_HIGH = np.array([0.19, 0.14])
 SPACING = 0.11
 PUSH_DISTANCE = (0.12, 0.30)
 CORRIDOR = 0.08
-BEHIND = 0.05
+HAND_CLEAR = 0.07
+BEHIND = 0.042
+EITHER = 0.035
+CORNERS = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,20 @@ def is_feasible(goal: Goal, layout: Layout) -> bool:
     length = float(np.hypot(*(end - start)))
     if not PUSH_DISTANCE[0] <= length <= PUSH_DISTANCE[1]:
         return False
-    along = (end - start) / length
-    others = np.delete(layout.places, goal.target, axis=0) - start
-    reach = np.clip(others @ along, -BEHIND, length)
-    gaps = np.hypot(*(others - reach[:, None] * along).T)
-    return bool((gaps > CORRIDOR).all())
+    others = np.delete(layout.places, goal.target, axis=0)
+    if _gaps(others, start, end).min() <= CORRIDOR:
+        return False
+    # The hand pushes from the corner diagonally behind; where the way is nearly along an axis, two corners will do.
+    corners = [c for c in CORNERS if np.maximum(0.0, -c * (end - start)).sum() <= EITHER]
+    return all(_gaps(others, start - BEHIND * c, end - BEHIND * c).min() > HAND_CLEAR for c in corners)
+
+
+def _gaps(points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distances of points (K, 2) from a straight way."""
+    way = end - start
+    share = np.clip((points - start) @ way / (way @ way), 0.0, 1.0)
+    gap = points - start - share[:, None] * way
+    return np.hypot(gap[:, 0], gap[:, 1])
 
 
 def _num_free(layout: Layout) -> int:

@@ -1,1 +1,12 @@
-"""Full configurations by name."""
+"""Full configurations by name; adding one is a file and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sinew.presets import tabletop
+from sinew.presets.size import Size
+from sinew.run import RunConfig
+
+PRESETS: dict[str, Callable[[Size], RunConfig]] = {"tabletop": tabletop.preset}
+"""Functions of the size; their docstrings carry what ``sinew list`` prints."""

@@ -1,0 +1,1 @@
+"""The command line: thin; it turns words into a ``RunConfig`` and calls ``sinew.run``."""

@@ -1,0 +1,223 @@
+"""Entry point of ``sinew``: reads the command line, calls ``sinew.run``, turns errors into messages."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import inspect
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from sinew import __version__
+from sinew.core.errors import CheckpointError, ConfigError, SinewError
+
+if TYPE_CHECKING:
+    from sinew.cli.options import CollectOptions, TrainOptions
+    from sinew.run import RunConfig
+
+O = TypeVar("O", "TrainOptions", "CollectOptions")
+HELP = {"-h", "--help", "--help-all"}
+
+USER_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0 done, 1 a bad finding, 2 a mistake, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = run_command(words)
+        sys.stdout.flush()
+    except SinewError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print(f"\nStopped. What was written is whole. To go on: {shlex.join(['sinew', *words])}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has left; the interpreter must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.errno not in USER_ERRNOS:
+            raise
+        return _fail(
+            f"{error.filename or 'disk'}: {error.strerror}. Free some space or choose another place with --out."
+        )
+    return code
+
+
+def run_command(words: list[str]) -> int:
+    """Run what the words ask for.
+
+    Raises:
+        ConfigError: there is no such command.
+    """
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"sinew {__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        from sinew.cli.resolve import unknown
+
+        raise ConfigError(unknown("command", words[0], COMMANDS))
+    return COMMANDS[words[0]][0](words[1:])
+
+
+def usage() -> str:
+    """Return the page of ``sinew --help``."""
+    lines = [f"  sinew {name:<10}{text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"sinew {__version__}: train vision-language-action policies and take them to a robot.",
+            "",
+            *lines,
+            "",
+            "Start with: sinew train tabletop       More on a command: sinew train --help",
+        ]
+    )
+
+
+def train(words: list[str]) -> int:
+    """Train a policy."""
+    from sinew import run
+    from sinew.cli.options import TrainOptions
+
+    resolved = _resolve(TrainOptions, words, "train")
+    if resolved is None:
+        return 0
+    options, config = resolved
+    if options.seeds < 1:
+        raise ConfigError(f"--seeds {options.seeds}: at least 1 is wanted.")
+    run.train(config, root=options.out, command=shlex.join(["sinew", "train", *words]), seeds=options.seeds)
+    return 0
+
+
+def collect(words: list[str]) -> int:
+    """Record demonstrations."""
+    from sinew import run
+    from sinew.cli.options import CollectOptions
+
+    resolved = _resolve(CollectOptions, words, "collect")
+    if resolved is None:
+        return 0
+    options, config = resolved
+    if options.episodes is not None:
+        config = dataclasses.replace(config, collect=dataclasses.replace(config.collect, episodes=options.episodes))
+    run.collect(config, out=options.out)
+    return 0
+
+
+def evaluate(words: list[str]) -> int:
+    """Measure a policy."""
+    import tyro
+
+    from sinew import run
+    from sinew.cli.options import EvaluateOptions
+
+    options = tyro.cli(EvaluateOptions, args=words, prog="sinew evaluate")
+    against = None if options.against is None else _existing(options.against)
+    if options.episodes is not None and options.episodes < 1:
+        raise ConfigError(f"--episodes {options.episodes}: at least 1 is wanted.")
+    run.evaluate(_existing(options.run), episodes=options.episodes, against=against)
+    return 0
+
+
+def report(words: list[str]) -> int:
+    """Write a report again."""
+    import tyro
+
+    from sinew import run
+    from sinew.cli.options import ReportOptions
+
+    options = tyro.cli(ReportOptions, args=words, prog="sinew report")
+    run.report(_existing(options.run))
+    return 0
+
+
+def list_presets(words: list[str]) -> int:
+    """Print the presets with what to expect of them."""
+    from sinew.presets import PRESETS
+
+    _no_words(words, "list")
+    for name, function in PRESETS.items():
+        doc = inspect.cleandoc(function.__doc__ or "")
+        print(f"{name}\n  {doc.partition(chr(10))[0]}")
+        for label in ("Expected", "Time"):
+            match = re.search(rf"^{label}: (.+)$", doc, re.MULTILINE)
+            print(f"  {label + ':':<10}{match[1] if match else 'not measured'}")
+        print(f"  {'Start:':<10}sinew train {name}")
+    return 0
+
+
+def doctor(words: list[str]) -> int:
+    """Print what this machine has and lacks; 1 when something is missing."""
+    from sinew.cli.doctor import examine
+
+    _no_words(words, "doctor")
+    findings = examine(Path("runs"))
+    width = max(len(item.what) for item in findings) + 2
+    for item in findings:
+        print(f"{item.state:<9}{item.what:<{width}}{item.found}" + (f"   -> {item.todo}" if item.todo else ""))
+    missing = [item.what for item in findings if item.state == "missing"]
+    print(f"\nMissing: {', '.join(missing)}." if missing else "\nThis machine can run: sinew train tabletop")
+    return 1 if missing else 0
+
+
+def _resolve(kind: type[O], words: list[str], command: str) -> tuple[O, RunConfig] | None:
+    """Return the command's options and the full configuration, or None when help was asked for and given."""
+    from sinew.cli.options import split_words
+    from sinew.cli.page import short_help
+    from sinew.cli.resolve import parse_flags, starting_point, swap_kinds
+    from sinew.run import RunConfig
+
+    program = f"sinew {command}"
+    options, rest = split_words(kind, [word for word in words if word not in HELP], program)
+    config = RunConfig() if HELP & set(words) and not (options.preset or options.config) else starting_point(options)
+    config = swap_kinds(config, rest)
+    if "--help-all" in words:
+        rest = ["--help"]
+    elif HELP & set(words):
+        print(short_help(kind, config, program))
+        return None
+    return options, parse_flags(RunConfig, config, rest, f"{program} {options.preset or ''}".rstrip())
+
+
+def _existing(path: Path) -> Path:
+    """Return the path.
+
+    Raises:
+        CheckpointError: there is nothing.
+    """
+    if path.exists():
+        return path
+    place = path.parent if path.parent.is_dir() else Path("runs")
+    found = sorted(item.name for item in place.glob("*") if (item / "config.json").exists()) if place.is_dir() else []
+    there = f"In {place} there is: {', '.join(found)}." if found else "Train one first: sinew train tabletop"
+    raise CheckpointError(f"{path}: no such run. {there}")
+
+
+def _no_words(words: list[str], command: str) -> None:
+    if set(words) - {"-h", "--help"}:
+        raise ConfigError(f"{command} takes no arguments; {shlex.join(words)} was given.")
+
+
+def _fail(message: str) -> int:
+    print(f"sinew: {message}", file=sys.stderr)
+    return 2
+
+
+COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "train": (train, "train a policy and report how well it does"),
+    "evaluate": (evaluate, "measure the policy of a run, alone or against another"),
+    "collect": (collect, "record demonstrations with the scripted expert"),
+    "report": (report, "write the report of a run again"),
+    "list": (list_presets, "the presets, with what to expect of them"),
+    "doctor": (doctor, "what this machine can run, and what is missing"),
+}
+"""What each command calls, and its line in ``sinew --help``."""

@@ -1,0 +1,90 @@
+"""What the commands take beside the settings of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import tyro
+
+from sinew.presets.size import Size
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a policy and report how well it does.
+
+    Attributes:
+        preset: name or Python file of the preset; it may also stand first, without a flag.
+        size: width and depth of the policy, with the learning rate and batch that go with it.
+        config: JSON file with settings, such as the config.json of a run; put over the preset.
+        seeds: trainings with consecutive seeds, for intervals over seeds.
+        quick: the same in about two minutes, to see that everything works.
+        out: directory that holds runs.
+    """
+
+    preset: str | None = None
+    size: Size = "small"
+    config: Path | None = None
+    seeds: int = 1
+    quick: bool = False
+    out: Path = Path("runs")
+
+
+@dataclass(frozen=True)
+class CollectOptions:
+    """Record demonstrations with a world's scripted expert.
+
+    Attributes:
+        preset: name or Python file of the preset; it may also stand first, without a flag.
+        size: of the policy; changes no demonstration.
+        config: JSON file with settings, put over the preset.
+        episodes: successful episodes to keep; the preset's number by default.
+        out: directory for the episodes; by default the place where training would look for them.
+    """
+
+    preset: str | None = None
+    size: Size = "small"
+    config: Path | None = None
+    episodes: int | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Measure the policy of a run on initial states it never saw.
+
+    Attributes:
+        run: directory of the run, or one of its checkpoints.
+        against: another run, compared on the same initial states.
+        episodes: per task; what the run was configured with by default.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    against: Path | None = None
+    episodes: int | None = None
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Write the report of a run again from what it measured.
+
+    Attributes:
+        run: directory of the run.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+
+
+Options = TypeVar("Options", TrainOptions, CollectOptions)
+
+
+def split_words(kind: type[Options], words: list[str], program: str) -> tuple[Options, list[str]]:
+    """Return the options among the words, the preset found, and the words that are flags of a ``RunConfig``."""
+    name = words[0] if words and not words[0].startswith("-") else None
+    options, rest = tyro.cli(kind, args=words[1 if name else 0 :], prog=program, return_unknown_args=True)
+    if name is None and rest and not rest[0].startswith("-"):
+        name = rest.pop(0)
+    return dataclasses.replace(options, preset=name or options.preset), rest

@@ -1,0 +1,28 @@
+"""The first run: four skills on an embedded table-top, learned from pixels and words on a CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sinew.data.config import CollectConfig
+from sinew.envs.tabletop.config import TabletopConfig
+from sinew.models.config import GroundingConfig
+from sinew.presets.size import Size, sized_optim, sized_policy, sized_recipe
+from sinew.run import RunConfig
+
+
+def preset(size: Size = "small") -> RunConfig:
+    """Touch, lift, place and push named objects, from pixels and a sentence, on two CPU cores.
+
+    Expected: at least 95 % of 100 unseen states per skill at size small (the bar of benchmarks/first_run.py).
+    Time: at most 8 minutes on 2 idle CPU cores, demonstrations and report included (the same).
+    """
+    policy = sized_policy(size)
+    return RunConfig(
+        name="tabletop",
+        env=TabletopConfig(),
+        collect=CollectConfig(mix={"touch": 2, "lift": 3, "place": 4, "push": 3}),
+        policy=dataclasses.replace(policy, grounding=GroundingConfig(points=(("target", 3), ("zone", 2)))),
+        recipe=dataclasses.replace(sized_recipe(size), mix={"touch": 1, "lift": 2, "place": 3, "push": 6}),
+        optim=sized_optim(size),
+    )

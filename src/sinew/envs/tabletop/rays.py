@@ -1,0 +1,210 @@
+"""Where rays meet boxes, cylinders, spheres and capsules, in closed form for many rays at once.
+
+Every shape is cut into convex pieces, and every piece is a unit cube, a unit cylinder or a unit ball in its own
+frame (a capsule is a cylinder and two balls). A ray is then a line through that frame, and the intersection of
+three slabs and one quadric answers for all pieces. Letters: K pieces, N rays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from sinew.core.errors import ConfigError
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BEVEL_M = 0.002
+"""Width over which the shading of an edge turns from one face to the next [m]."""
+BOX, CYLINDER, BALL = 0, 1, 2
+_TYPES = mujoco.mjtGeom
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One convex piece of a geom: its kind, which geom sizes are its half-sizes, its shift along the geom's z."""
+
+    geom: int
+    kind: int
+    columns: tuple[int, int, int]
+    shift: float = 0.0
+    joined: bool = False
+
+
+def pieces_of(geom: int, geom_type: int, name: str) -> list[Piece]:
+    """Return the convex pieces of one geom.
+
+    Raises:
+        ConfigError: the geom is of a type that has no closed form here.
+    """
+    if geom_type == _TYPES.mjGEOM_BOX:
+        return [Piece(geom, BOX, (0, 1, 2))]
+    if geom_type == _TYPES.mjGEOM_CYLINDER:
+        return [Piece(geom, CYLINDER, (0, 0, 1))]
+    if geom_type == _TYPES.mjGEOM_SPHERE:
+        return [Piece(geom, BALL, (0, 0, 0))]
+    if geom_type == _TYPES.mjGEOM_CAPSULE:
+        ends = [Piece(geom, BALL, (0, 0, 0), shift=side) for side in (-1.0, 1.0)]
+        return [Piece(geom, CYLINDER, (0, 0, 1), joined=True), *ends]
+    raise ConfigError(
+        f"geom {name!r} is a {mujoco.mjtGeom(geom_type).name}; the ray camera draws boxes, cylinders, spheres and "
+        "capsules. Use one of these, or put the geom in group 3, which is not drawn."
+    )
+
+
+@dataclass(frozen=True)
+class Placed:
+    """K pieces as they stand now, in the world frame.
+
+    Attributes:
+        center: (K, 3) [m]. axes: (K, 3, 3), columns are the piece's axes. half: (K, 3) half-sizes [m].
+        rgba: (K, 4) sRGB and opacity in [0, 1].
+    """
+
+    center: Doubles
+    axes: Doubles
+    half: Doubles
+    rgba: Floats
+
+    @property
+    def hidden(self) -> NDArray[np.bool_]:
+        """Which pieces are too transparent to be drawn, (K,)."""
+        return self.rgba[:, 3] < 0.5
+
+    def to_local(self) -> Doubles:
+        """Return the matrices (K, 3, 3) that turn world vectors into the unit frames."""
+        return self.axes.transpose(0, 2, 1) / self.half[:, :, None]
+
+
+class Solids:
+    """The drawn pieces of a model: boxes first, then cylinders, then balls.
+
+    Args:
+        model: the compiled model.
+        geoms: which of its geoms to draw.
+    """
+
+    def __init__(self, model: mujoco.MjModel, geoms: list[int]) -> None:
+        pieces = [piece for g in geoms for piece in pieces_of(g, int(model.geom_type[g]), model.geom(g).name)]
+        pieces.sort(key=lambda piece: piece.kind)
+        self.pieces = pieces
+        self.model = model
+        self.kind = np.array([piece.kind for piece in pieces], dtype=np.int64)
+        self.num_boxes = int(np.sum(self.kind == BOX))
+        self.ball = np.array([-1.0, 0.0, 1.0], dtype=np.float32)[self.kind]
+        self._geom = np.array([piece.geom for piece in pieces], dtype=np.int64)
+        columns = np.array([piece.columns for piece in pieces], dtype=np.int64).reshape(-1, 3)
+        self._sizes = 3 * self._geom[:, None] + columns
+        self._shift = np.array([piece.shift for piece in pieces])
+        self._shifted = np.flatnonzero(self._shift)
+        self._joined = np.flatnonzero([piece.joined for piece in pieces])
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def place(self, data: mujoco.MjData) -> Placed:
+        """Read where the pieces are, how large and of which colour."""
+        model, geom = self.model, self._geom
+        center, axes = data.geom_xpos.take(geom, axis=0), data.geom_xmat.take(geom, axis=0).reshape(-1, 3, 3)
+        half, rgba = model.geom_size.take(self._sizes), model.geom_rgba.take(geom, axis=0)
+        ends = self._shifted
+        if ends.size:
+            length = model.geom_size[geom[ends], 1]
+            center[ends] += axes[ends, :, 2] * (self._shift[ends] * length)[:, None]
+        return Placed(center, axes, half, rgba)
+
+    def bevel(self, placed: Placed) -> Doubles:
+        """Return the width of the rounded-looking rim in units of the half-sizes, (K, 3)."""
+        bevel = np.minimum(BEVEL_M / placed.half, 0.5)
+        if self._joined.size:
+            bevel[self._joined, 2] = 1e-4  # a capsule's barrel goes over into its ends
+        return bevel
+
+
+def quadric_constant(start: Doubles, ball: Floats) -> Doubles:
+    """Return x^2 + y^2 + w z^2 - 1, (K,), at the rays' origins (K, 3) in the unit frames; w is 1 for balls."""
+    squares = start * start
+    return squares[:, 0] + squares[:, 1] + ball * squares[:, 2] - 1.0
+
+
+def meet(way: Floats, start: Floats, ball: Floats, constant: Floats, num_flat: int) -> Floats:
+    """Return the distance at which rays enter pieces, (..., N), inf for a miss or a ray that starts inside.
+
+    Args:
+        way: (3, ..., N) directions in the unit frames; changed a little, so that no component is 0.
+        start: (3, N) or (3, 1) origins in the unit frames.
+        ball: (N,) or (1,) weight of z in the quadric: 1 for a ball, about 0 for a cylinder.
+        constant: (N,) or (1,) from ``quadric_constant``.
+        num_flat: how many of the first columns meet boxes.
+    """
+    way += np.float32(1e-10)
+    inverse = 1.0 / way
+    middle = start.reshape(3, *([1] * (way.ndim - 2)), -1) * inverse
+    reach = np.abs(inverse)
+    far = reach - middle
+    reach += middle
+    t = -np.minimum(np.minimum(reach[0], reach[1]), reach[2])
+    end = np.minimum(np.minimum(far[0], far[1]), far[2])
+    if num_flat < way.shape[-1]:
+        single = start.shape[1] == 1
+        rest = slice(None) if single else slice(num_flat, None)
+        low, high = _meet_quadric(way[..., num_flat:], start[:, rest], ball[rest], constant[rest])
+        np.maximum(t[..., num_flat:], low, out=t[..., num_flat:])
+        np.minimum(end[..., num_flat:], high, out=end[..., num_flat:])
+    return np.where((t < end) & (t > 0.0), t, np.float32(np.inf))
+
+
+def _meet_quadric(way: Floats, start: Floats, ball: Floats, constant: Floats) -> tuple[Floats, Floats]:
+    """Return where rays enter and leave x^2 + y^2 + w z^2 = 1, both (..., N); a miss has an end of -1."""
+    x, y, z = way
+    scaled = ball * z
+    a = x * x
+    a += y * y
+    a += scaled * z
+    b = start[0] * x
+    b += start[1] * y
+    b += start[2] * scaled
+    square = b * b
+    square -= a * constant
+    root = np.sqrt(np.maximum(square, 0.0))
+    low, high = -b - root, root - b
+    low /= a
+    high /= a
+    return low, np.where(square > 0.0, high, np.float32(-1.0))
+
+
+def local_normals(point: Floats, ball: Floats, bevel: Floats) -> Floats:
+    """Return outward normals in the pieces' axes, (3, N), not of unit length.
+
+    Near an edge the normal turns from one face to the other over the width of the bevel, so that edges catch light.
+
+    Args:
+        point: (3, N) on the surface, in the unit frame.
+        ball: (N,) weight of z in the quadric: 1 for a ball, 0 for a cylinder; -1 for a box, which has no quadric.
+        bevel: (3, N) in units of the half-sizes.
+    """
+    rim = np.abs(point)
+    rim -= 1.0
+    rim /= bevel
+    rim += 1.0
+    np.maximum(rim, 0.0, out=rim)
+    normal = np.copysign(rim, point)
+    curved = np.flatnonzero(ball >= 0.0)
+    if curved.size:
+        normal[:, curved] = _quadric_normals(point[:, curved], normal[2, curved], ball[curved], bevel[0, curved])
+    return normal
+
+
+def _quadric_normals(point: Floats, cap: Floats, ball: Floats, bevel: Floats) -> Floats:
+    """Return normals (3, N) of balls and cylinders; ``cap`` (N,) is the part of a cylinder's flat ends."""
+    side = point.copy()
+    side[2] *= ball
+    radius = np.sqrt(np.einsum("in,in->n", side, side))
+    side *= np.maximum((radius - 1.0) / bevel + 1.0, 0.0) / np.maximum(radius, 1e-6)
+    side[2] += cap * (1.0 - ball)
+    return side

@@ -1,0 +1,201 @@
+"""The still part of a picture: the camera, the table with its painted zones, and the room behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from sinew.core.errors import ConfigError
+from sinew.envs.tabletop.rays import Doubles, Floats, Ints
+from sinew.envs.tabletop.shading import TABLE_LIGHT, sky, spot_amount, table_light, to_linear, zone_spots
+
+FAR_M = np.float32(1e6)
+"""Depth of a ray that meets nothing [m]."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A pinhole camera: a point of the image (x right, y down, both 0..1) looks along basis @ (1, x, y).
+
+    Attributes:
+        origin: (3,) [m]. basis: (3, 3) rows; ``t`` along such a ray is the depth in front of the camera [m].
+        inverse: (3, 3) from a world offset to (x depth, y depth, depth).
+    """
+
+    origin: Doubles
+    basis: Doubles
+    inverse: Doubles
+
+    @classmethod
+    def of(cls, model: mujoco.MjModel, data: mujoco.MjData, aspect: float) -> View:
+        """Read camera 0; ``aspect`` is width / height."""
+        right, up, back = data.cam_xmat[0].reshape(3, 3).T
+        tall = float(np.tan(np.radians(model.cam_fovy[0]) / 2.0))
+        wide = tall * aspect
+        basis = np.stack([-back - wide * right + tall * up, 2.0 * wide * right, -2.0 * tall * up])
+        inverse = np.stack([right / (2.0 * wide) - back / 2.0, -up / (2.0 * tall) - back / 2.0, -back], axis=1)
+        return cls(data.cam_xpos[0].copy(), basis, inverse)
+
+    def project(self, points: Doubles) -> tuple[Doubles, Doubles]:
+        """Return image points (..., 2) and depths (...) [m] of world points (..., 3)."""
+        offset = (points - self.origin) @ self.inverse
+        depth = offset[..., 2]
+        return offset[..., :2] / np.maximum(depth, 1e-6)[..., None], depth
+
+
+@dataclass(frozen=True)
+class Table:
+    """The table top, a level rectangle; half-sizes of 0 mean that it has no end."""
+
+    center: Doubles
+    half: Doubles
+    color: Floats
+
+    @classmethod
+    def of(cls, model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Table:
+        """Read the plane ``geom``.
+
+        Raises:
+            ConfigError: the plane is not level or is turned about its normal.
+        """
+        if not np.allclose(data.geom_xmat[geom], np.eye(3).ravel(), atol=1e-6):
+            raise ConfigError(
+                f"the table plane {model.geom(geom).name!r} is turned; the ray camera wants it level and along x and y. "
+                "Take its quat or euler out of the scene (and call mj_forward before the first picture)."
+            )
+        half = model.geom_size[geom, :2].copy()
+        half[half <= 0.0] = 1e3
+        return cls(data.geom_xpos[geom].copy(), half, model.geom_rgba[geom, :3].astype(np.float32))
+
+    def depth(self, view: View, u: Doubles, v: Doubles) -> Doubles:
+        """Return where rays (...) meet the endless plane of the table top [m]; far or negative where they do not."""
+        way = view.basis[0, 2] + view.basis[1, 2] * u + view.basis[2, 2] * v
+        return (self.center[2] - view.origin[2]) / np.where(way < -1e-9, way, -1e-9)
+
+    def at(self, view: View, t: Doubles, u: Doubles, v: Doubles) -> tuple[Doubles, Doubles]:
+        """Return x and y [m] of the ray points at depth ``t``, relative to the table's centre."""
+        start, basis = view.origin - self.center, view.basis
+        x, y = (start[k] + t * (basis[0, k] + basis[1, k] * u + basis[2, k] * v) for k in (0, 1))
+        return x, y
+
+    def margin(self, x: Doubles, y: Doubles) -> Doubles:
+        """Return the distance to the nearest edge [m], negative outside."""
+        return np.minimum(self.half[0] - np.abs(x), self.half[1] - np.abs(y))
+
+
+@dataclass(frozen=True)
+class Zones:
+    """Painted discs: center (Z, 2) [m], radius (Z,) [m], color (Z, 3) sRGB."""
+
+    center: Doubles
+    radius: Doubles
+    color: Floats
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """What does not move, from one point of view, for P pixels with S rays each.
+
+    Attributes:
+        view: the camera. table: or None.
+        directions: (S + 2, 3) of the rays of the pixel at image point (0, 0), then what to add to them per u and per v.
+        light: (3, P). depth: (S P,) [m] of the rays, the S-th parts of the image one after the other.
+        uv: (2, P) image points of the pixels. numbers: (h, w) their numbers.
+        table_xy: (2, P) [m] world x and y of the pixels on the table. is_table: (P,) part of a pixel that shows it.
+    """
+
+    view: View
+    table: Table | None
+    directions: Doubles
+    light: Floats
+    depth: Floats
+    uv: Floats
+    numbers: Ints
+    table_xy: Floats
+    is_table: Floats
+
+
+def make_backdrop(view: View, table: Table | None, zones: Zones, size: tuple[int, int], offsets: Doubles) -> Backdrop:
+    """Draw the empty room.
+
+    Args:
+        view: the camera.
+        table: its top, or None for no table.
+        zones: painted on it.
+        size: height and width of the image [px].
+        offsets: (S, 2) where the rays of a pixel go, right and down of its middle [px].
+    """
+    height, width = size
+    scale = np.array([1.0 / width, 1.0 / height])
+    v, u = (np.indices(size).reshape(2, -1) + 0.5) * scale[::-1, None]
+    steps = offsets * scale
+    directions = np.concatenate([view.basis[0] + steps @ view.basis[1:], view.basis[1:]])
+    rays_u, rays_v = u + steps[:, :1], v + steps[:, 1:]
+    light = sky(rays_u, rays_v)
+    depth = np.full(rays_u.shape, FAR_M)
+    table_xy, is_table = np.zeros((2, u.size)), np.zeros(u.size)
+    if table is not None:
+        t = table.depth(view, rays_u, rays_v)
+        x, y = table.at(view, t, rays_u, rays_v)
+        margin = table.margin(x, y)
+        seen = (t > 0.0) & (margin > 0.0)
+        depth[seen] = t[seen]
+        pixel_m = float(view.project(table.center)[1] * np.linalg.norm(view.basis[1]) / width)
+        top = table_light(table.color, x, y, margin)
+        paint_zones(top, zones, x + table.center[0], y + table.center[1], pixel_m)
+        light = np.where(seen, top, light)
+        is_table = seen.mean(axis=0)
+        table_xy = np.stack(table.at(view, table.depth(view, u, v), u, v)) + table.center[:2, None]
+    return Backdrop(
+        view,
+        table,
+        directions,
+        light.mean(axis=1),
+        depth.astype(np.float32).ravel(),
+        np.stack([u, v]).astype(np.float32),
+        np.arange(u.size).reshape(size),
+        table_xy.astype(np.float32),
+        is_table.astype(np.float32),
+    )
+
+
+def paint_zones(light: Floats, zones: Zones, x: Doubles, y: Doubles, pixel_m: float) -> None:
+    """Lay zones over the light (3, ...) of table points at world x and y [m], in place."""
+    rows = zone_spots(zones.center, zones.radius, pixel_m).rows()
+    for row, color in zip(rows.T, zones.color, strict=True):
+        amount = spot_amount(row, x, y).astype(np.float32)
+        light += amount * (TABLE_LIGHT * to_linear(color).reshape(3, *[1] * x.ndim) - light)
+
+
+def boxes_on_image(view: View, center: Doubles, spread: Doubles, height: int, width: int) -> Ints:
+    """Return which pixels the projections of boxes can touch.
+
+    Args:
+        view: the camera.
+        center: (K, 3) [m].
+        spread: (K, 3, 3) half-axes as rows [m].
+        height: image height [px].
+        width: image width [px].
+
+    Returns:
+        (K, 4) first column and row, last-plus-one column and row; boxes out of sight have no area.
+    """
+    scaled = view.inverse * (width, height, 1.0)
+    points = np.matmul(_CORNERS, (spread.reshape(-1, 3) @ scaled).reshape(-1, 3, 3))
+    points += ((center - view.origin) @ scaled)[:, None]
+    depth = points[:, :, 2:]
+    near = depth.min() < _NEAR_M
+    xy = points[:, :, :2] / (np.maximum(depth, _NEAR_M) if near else depth)
+    box = np.empty((len(center), 4))
+    xy.min(axis=1, out=box[:, :2])
+    np.ceil(xy.max(axis=1), out=box[:, 2:])
+    if near:
+        box[depth.min(axis=1)[:, 0] < _NEAR_M] = (0.0, 0.0, width, height)
+        box[depth.max(axis=1)[:, 0] < _NEAR_M] = 0.0
+    return np.minimum(np.maximum(box, 0.0), (width, height, width, height)).astype(np.int64)
+
+
+_NEAR_M = 1e-3
+_CORNERS = np.array([(x, y, z) for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])

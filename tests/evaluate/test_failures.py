@@ -14,7 +14,13 @@ LATE, FELL = "out of time", "fell over"
 
 def test_failures_come_from_different_tasks_and_end_in_different_ways() -> None:
     cells = [
-        cell("left", ("a", False, 60, LATE), ("b", False, 59, LATE), ("c", True, 5, ""), ("d", False, 8, FELL)),
+        cell(
+            "left",
+            ("a", False, 60, LATE),
+            ("b", False, 59, f"{LATE}: far"),
+            ("c", True, 5, ""),
+            ("d", False, 8, FELL),
+        ),
         cell("right", ("e", False, 40, LATE), ("f", False, 30, LATE)),
     ]
     found = worst(cells)

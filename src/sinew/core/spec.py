@@ -10,7 +10,13 @@ from sinew.core.errors import SpecError
 from sinew.core.types import RobotSpec
 
 
-def check_spec(policy: RobotSpec, world: RobotSpec, *, sides: tuple[str, str] = ("policy", "world")) -> None:
+def check_spec(
+    policy: RobotSpec,
+    world: RobotSpec,
+    *,
+    sides: tuple[str, str] = ("policy", "world"),
+    advice: str = "Choose a checkpoint trained for this robot, or the settings it was trained with.",
+) -> None:
     """Raise when a policy was made for another robot than the one at hand.
 
     Numbers may differ by rounding (1e-6 relative); anything else must be the same.
@@ -19,6 +25,7 @@ def check_spec(policy: RobotSpec, world: RobotSpec, *, sides: tuple[str, str] = 
         policy: what the policy was trained for.
         world: what it is to steer.
         sides: what to call the two in the message.
+        advice: what to do, the last line of the message.
 
     Raises:
         SpecError: they differ; every difference is shown with both sides.
@@ -35,7 +42,7 @@ def check_spec(policy: RobotSpec, world: RobotSpec, *, sides: tuple[str, str] = 
                 [
                     f"{sides[0]} and {sides[1]} are not the same robot; they differ in:",
                     *lines,
-                    "Choose a checkpoint trained for this robot, or the settings it was trained with.",
+                    advice,
                 ]
             )
         )

@@ -17,7 +17,7 @@ class Failure:
     Attributes:
         split: where it began. task: what was to be done.
         outcome: how it ended, with its state id and the world's note.
-        share: of this task's failures on this split, the share that ended with the same note.
+        share: of this task's failures on this split, the share whose note begins the same, up to its colon.
         expert: whether the expert succeeded from there; None where it was not tried.
     """
 
@@ -31,7 +31,7 @@ class Failure:
 def worst(cells: Sequence[Cell], *, count: int = 3) -> tuple[Failure, ...]:
     """Return the failures that say most, the same ones for the same cells.
 
-    One per task and note first, then a second one, and so on; among those, seen states before other
+    One per task and kind of ending first, then a second one, and so on; among those, seen states before other
     splits (failing on known things is worse), states the expert solves before those it fails on, and
     long episodes before short ones (a quick failure mostly explains itself).
 
@@ -47,7 +47,7 @@ def worst(cells: Sequence[Cell], *, count: int = 3) -> tuple[Failure, ...]:
     repeats: Counter[tuple[str, str]] = Counter()
     ordered: list[tuple[int, int, int, Failure]] = []
     for place, failure in enumerate(sorted(found, key=_rank)):
-        task, note = failure.task, failure.outcome.note
+        task, note = failure.task, _kind(failure.outcome)
         known = notes.setdefault(task, [])
         if note not in known:
             known.append(note)
@@ -58,11 +58,15 @@ def worst(cells: Sequence[Cell], *, count: int = 3) -> tuple[Failure, ...]:
 
 def _failures(cell: Cell, expert: dict[str, bool]) -> list[Failure]:
     failed = [outcome for outcome in cell.outcomes if not outcome.success]
-    notes = [outcome.note for outcome in failed]
+    kinds = Counter(_kind(outcome) for outcome in failed)
     return [
-        Failure(cell.split, cell.task, one, notes.count(one.note) / len(notes), expert.get(one.state_id))
-        for one in failed
+        Failure(cell.split, cell.task, one, kinds[_kind(one)] / len(failed), expert.get(one.state_id)) for one in failed
     ]
+
+
+def _kind(outcome: Outcome) -> str:
+    """Return how the episode ended without the figures: "timed out" of "timed out: 3.1 cm from ..."."""
+    return outcome.note.partition(":")[0]
 
 
 def _rank(failure: Failure) -> tuple[bool, bool, int, str]:

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.config import from_dict, to_dict
-from sinew.core.errors import ConfigError, DataError, SinewError, SpecError
+from sinew.core.errors import ConfigError, DataError, SinewError
 from sinew.core.files import fsync_path, read_json, require_free, write_json
+from sinew.core.spec import check_spec
 from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
 from sinew.data.layout import (
@@ -107,7 +108,8 @@ class Store:
         if not (path / "store.json").exists():
             return cls.create(path, spec, target_names)
         store = cls(path)
-        require_same_spec(store.spec, spec, f"the store {path}", "this world")
+        advice = "Choose another place, or the settings it was recorded with."
+        check_spec(store.spec, spec, sides=(f"store {path}", "world"), advice=advice)
         if set(store.target_sizes) != set(target_names):
             raise DataError(
                 f"{path}: holds targets {sorted(store.target_sizes)}, wanted are {sorted(target_names)}. "
@@ -274,9 +276,15 @@ class Store:
 
     def _check(self, episodes: Sequence[Episode]) -> None:
         sizes = {name: size for name, size in self.target_sizes.items() if size is not None}
+        known = self.spec
         for episode in episodes:
             episode.check()
-            require_same_spec(self.spec, episode.spec, f"the store {self.path}", f"episode {episode.id}")
+            if episode.spec is not known:
+                advice = "Keep one store per robot."
+                check_spec(
+                    self.spec, episode.spec, sides=(f"store {self.path}", f"episode {episode.id}"), advice=advice
+                )
+                known = episode.spec
             found = {name: target.shape[1] for name, target in episode.targets.items()}
             sizes = sizes or found
             if found != sizes or set(found) != set(self.target_sizes):
@@ -298,17 +306,3 @@ class Store:
         cut(self._log, self._log_bytes)
         for column in self.columns.values():
             cut(self.path / column.file, self.num_frames * column.frame_bytes)
-
-
-def require_same_spec(ours: RobotSpec, theirs: RobotSpec, our_name: str, their_name: str) -> None:
-    """Refuse to mix two robots.
-
-    Raises:
-        SpecError: names every field in which they differ, both sides shown.
-    """
-    if ours is theirs or ours == theirs:
-        return
-    one, two = to_dict(ours), to_dict(theirs)
-    lines = [f"  {key}: {one[key]} in {our_name}, {two[key]} in {their_name}" for key in one if one[key] != two[key]]
-    if lines:
-        raise SpecError("\n".join([f"{our_name} and {their_name} are not of the same robot:", *lines]))

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError, DataError
+from sinew.core.spec import check_spec
 from sinew.core.types import NumpyBatch, NumpyObservation
-from sinew.data.store import Store, require_same_spec
+from sinew.data.store import Store
 
 FOREVER = 2**31
 
@@ -49,7 +50,8 @@ class Windows:
                 f"windows over {len(stores)} stores, history {history}, horizon {horizon}: each must be at least 1."
             )
         for store in stores[1:]:
-            require_same_spec(stores[0].spec, store.spec, f"the store {stores[0].path}", f"the store {store.path}")
+            sides = (f"store {stores[0].path}", f"store {store.path}")
+            check_spec(stores[0].spec, store.spec, sides=sides, advice="Train on stores of one robot.")
         self.stores, self.history, self.horizon, self.held_out = tuple(stores), history, horizon, held_out
         self.spec = stores[0].spec
         self._index()

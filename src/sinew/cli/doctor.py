@@ -62,7 +62,7 @@ def _torch(machine: Machine) -> Iterator[Finding]:
     build = machine.torch_build
     if not build:
         yield Finding(
-            "torch build", "none", "missing", f"{CPU_TORCH}   (without an NVIDIA GPU)   or   pip install torch"
+            "torch build", "none", "missing", f"without an NVIDIA GPU: {CPU_TORCH}   with one: pip install torch"
         )
     elif machine.gpus and build == "cpu":
         yield Finding("torch build", build, "note", "the GPU stays idle: pip install --force-reinstall torch")

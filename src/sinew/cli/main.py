@@ -11,16 +11,15 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from sinew import __version__
 from sinew.core.errors import CheckpointError, ConfigError, SinewError
 
 if TYPE_CHECKING:
-    from sinew.cli.options import CollectOptions, TrainOptions
+    from sinew.cli.options import Options
     from sinew.run import RunConfig
 
-O = TypeVar("O", "TrainOptions", "CollectOptions")
 HELP = {"-h", "--help", "--help-all"}
 
 USER_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
@@ -44,9 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in USER_ERRNOS:
             raise
-        return _fail(
-            f"{error.filename or 'disk'}: {error.strerror}. Free some space or choose another place with --out."
-        )
+        return _fail(f"{error.filename or 'disk'}: {error.strerror}. Free some space or choose another place.")
     return code
 
 
@@ -169,7 +166,7 @@ def doctor(words: list[str]) -> int:
     return 1 if missing else 0
 
 
-def _resolve(kind: type[O], words: list[str], command: str) -> tuple[O, RunConfig] | None:
+def _resolve(kind: type[Options], words: list[str], command: str) -> tuple[Options, RunConfig] | None:
     """Return the command's options and the full configuration, or None when help was asked for and given."""
     from sinew.cli.options import split_words
     from sinew.cli.page import short_help

@@ -31,7 +31,7 @@ KINDS: dict[str, dict[str, type[Any]]] = {
 C = TypeVar("C")
 
 
-def find_preset(name: str) -> Callable[[Size], RunConfig]:
+def find_preset(name: str) -> Callable[[Size], object]:
     """Return the preset function of that name, or of that Python file.
 
     Raises:
@@ -51,7 +51,7 @@ def build_preset(name: str, size: Size) -> RunConfig:
     Raises:
         ConfigError: the preset returned something else.
     """
-    config: object = find_preset(name)(size)
+    config = find_preset(name)(size)
     if not isinstance(config, RunConfig):
         raise ConfigError(f"{name}: preset(size) returned {type(config).__name__}, a sinew.run.RunConfig was wanted.")
     return config
@@ -120,7 +120,7 @@ def unknown(what: str, name: str, names: Iterable[str]) -> str:
     )
 
 
-def _load_preset(path: Path) -> Callable[[Size], RunConfig]:
+def _load_preset(path: Path) -> Callable[[Size], object]:
     if not path.is_file():
         raise DataError(f"{path}: no such file. Presets that come with sinew: {', '.join(PRESETS)}.")
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from sinew.core.config import to_dict
 from sinew.core.errors import CheckpointError
@@ -123,7 +123,7 @@ class RunDir:
             raise CheckpointError(
                 f"{self.state}: phase is {phase!r}, known are {', '.join(PHASES)}. Remove the file to begin again."
             )
-        return cast("Phase", phase)
+        return phase
 
     def enter(self, phase: Phase) -> None:
         """Record on disk that this phase has begun."""
@@ -133,7 +133,9 @@ class RunDir:
         """Return the directory itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Give the directory back."""
         self.release()
 
@@ -150,7 +152,8 @@ class RunDir:
             holder = os.read(descriptor, 64).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise CheckpointError(
-                f"{self.path}: process {holder} is working on this run. Wait for it, stop it, or choose another directory."
+                f"{self.path}: process {holder} is working on this run. "
+                "Wait for it, stop it, or choose another directory."
             ) from error
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -176,7 +179,9 @@ class RunDir:
                 "Choose another directory, or go on with --config pointing to its config.json."
             )
         if self.phase == "done":
-            raise CheckpointError(f"{self.path}: this run is finished ({self.report}). To train again, choose another directory.")
+            raise CheckpointError(
+                f"{self.path}: this run is finished ({self.report}). To train again, choose another directory."
+            )
         return "resume"
 
 
@@ -184,6 +189,7 @@ def compare(found: Any, wanted: Any, prefix: str = "") -> Iterator[str]:  # noqa
     """Yield "name: found, wanted" for every leaf in which two JSON trees differ."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in {**found, **wanted}:
-            yield from compare(found.get(key, "not set"), wanted.get(key, "not set"), f"{prefix}.{key}" if prefix else str(key))
+            name = f"{prefix}.{key}" if prefix else str(key)
+            yield from compare(found.get(key, "not set"), wanted.get(key, "not set"), name)
     elif found != wanted:
         yield f"{prefix}: {found}, {wanted}"

@@ -1,0 +1,102 @@
+"""Watches for updates that were not finite: says so, keeps the evidence, stops when they go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sinew.core.errors import TrainingError
+from sinew.core.files import new_directory, write_json
+from sinew.core.types import Metrics, Stateful
+from sinew.engine import rng
+from sinew.engine.codec import write_tree
+from sinew.engine.optim import Optim
+
+MOST_DUMPS = 20
+
+
+class Guard:
+    """Reads the optimisers' counters of skipped steps.
+
+    On a CPU it looks after every update. Where a look would make the host wait for the device, it
+    looks every ``every`` updates and keeps losses and row numbers of those between.
+
+    Args:
+        optims: the recipe's optimisers.
+        directory: where dumps go, one directory an update, at most 20.
+        seed: of the run, for the dump.
+        max_bad: consecutive skipped steps of one optimiser that stop the run.
+        every: updates between two looks where looking costs.
+        note: told about each dump.
+    """
+
+    def __init__(
+        self,
+        optims: Mapping[str, Stateful],
+        directory: Path,
+        *,
+        seed: int,
+        max_bad: int,
+        every: int,
+        note: Callable[[str], None],
+    ) -> None:
+        self.optims = {name: optim for name, optim in optims.items() if isinstance(optim, Optim)}
+        self.directory, self.seed, self.max_bad, self.note = directory, seed, max_bad, note
+        self.every = 1 if all(optim.waits for optim in self.optims.values()) else max(1, min(every, max_bad))
+        self.total = self._total()
+        self._recent: list[tuple[int, Any, Metrics]] = []
+
+    def watch(self, update: int, batch: Any, metrics: Metrics) -> None:  # noqa: ANN401  (any batch)
+        """Take note of one update (its number counts from 1).
+
+        Raises:
+            TrainingError: too many in a row were not finite.
+        """
+        if not self.optims:
+            return
+        origin = {name: getattr(batch, name, None) for name in ("ids", "task", "source")}
+        self._recent.append((update, origin, metrics))
+        if update % self.every:
+            return
+        total = self._total()
+        if total > self.total:
+            self.total = total
+            self._report()
+        self._recent.clear()
+
+    def _report(self) -> None:
+        """Dump the culprits and stop if there are too many."""
+        numbers = [(update, origin, _floats(metrics)) for update, origin, metrics in self._recent]
+        bad = [item for item in numbers if not all(math.isfinite(value) for value in item[2].values())] or numbers[-1:]
+        for update, origin, values in bad:
+            self._dump(update, origin, values)
+        run, name = max((int(optim.bad_run), name) for name, optim in self.optims.items())
+        if run >= self.max_bad:
+            raise TrainingError(
+                f"Update {bad[-1][0]}: {run} updates of {name!r} in a row were not finite ({_show(bad[-1][2])}). "
+                f"The weights are those of the last finite update. Look at {self.directory}; try a lower --optim.lr, a "
+                "smaller --optim.clip or a longer --optim.warmup, and check the data for extreme values."
+            )
+
+    def _dump(self, update: int, origin: Mapping[str, Any], values: Mapping[str, float]) -> None:
+        place = self.directory / str(update)
+        self.note(f"Update {update} was not finite ({_show(values)}): step skipped, see {place}.")
+        if self.directory.exists() and len(list(self.directory.iterdir())) >= MOST_DUMPS:
+            return
+        with new_directory(place) as directory:
+            content = {"update": update, "seed": self.seed, "metrics": {name: repr(v) for name, v in values.items()}}
+            write_json(directory / "report.json", content)
+            write_tree(directory, {"origin": dict(origin), "rng": rng.capture()})
+
+    def _total(self) -> int:
+        return sum(int(optim.bad_total) for optim in self.optims.values())
+
+
+def _floats(metrics: Metrics) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def _show(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())

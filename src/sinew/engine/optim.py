@@ -1,0 +1,173 @@
+"""One optimiser step: schedule, clipping and the refusal of non-finite gradients."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sinew.core.errors import ConfigError
+from sinew.engine.config import OptimConfig
+
+
+def learning_rate(config: OptimConfig, step: int, updates: int) -> float:
+    """Return the learning rate of one step: linear warm-up, then a half cosine down to ``final`` of the peak.
+
+    Args:
+        config: peak, warm-up share and last share.
+        step: from 0; the last one, ``updates - 1``, has exactly ``final * lr``.
+        updates: length of the schedule.
+    """
+    warmup = max(1, round(config.warmup * updates))
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    progress = min(1.0, (step - warmup + 1) / max(1, updates - warmup))
+    return config.lr * (config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class Optim:
+    """AdamW (Loshchilov 2019, arXiv:1711.05101) with everything that belongs to a step.
+
+    A step whose loss or gradient is not finite is skipped: weights and moments stay as they were.
+    On CUDA this needs no host synchronisation: the fused kernel itself reads the flag, and clipping
+    is its gradient scale, so no pass over the gradients is spent on it either.
+
+    Attributes:
+        num_steps: steps asked for, skipped ones included; drives the schedule.
+        bad_run: 0-dim tensor, consecutive skipped steps up to now.
+        bad_total: 0-dim tensor, all skipped steps.
+
+    Args:
+        module: what is trained; parameters that need no gradient are left alone.
+        config: settings.
+        updates: length of the schedule.
+    """
+
+    def __init__(self, module: nn.Module, config: OptimConfig, updates: int) -> None:
+        self.config = config
+        self.updates = updates
+        self.num_steps = 0
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        if not self.parameters:
+            raise ConfigError(f"{type(module).__name__}: nothing to train, all parameters are frozen. Unfreeze a part.")
+        device = self.parameters[0].device
+        fused = device.type in {"cpu", "cuda"}
+        self.adamw = torch.optim.AdamW(self._groups(), lr=config.lr, fused=fused, foreach=False if fused else None)
+        self.fused = fused
+        self.waits = device.type not in {"cuda", "meta"}
+        """Whether the host looks at the gradient norm before stepping, which costs nothing on a CPU."""
+        self.bad_run = torch.zeros((), device=device)
+        self.bad_total = torch.zeros((), device=device)
+        self._bad = torch.zeros((), device=device)
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step."""
+        return learning_rate(self.config, self.num_steps, self.updates)
+
+    def step(self, loss: Tensor) -> Tensor:
+        """Clear gradients, go backward, clip and step.
+
+        Args:
+            loss: 0-dim.
+
+        Returns:
+            The gradient norm before clipping, 0-dim, detached; not finite means the step was skipped.
+        """
+        self.adamw.zero_grad(set_to_none=True)
+        loss.backward()
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = norm + (loss.detach() - loss.detach())  # 0 for a finite loss, else NaN
+        torch.ne(norm - norm, 0, out=self._bad)
+        self.bad_total.add_(self._bad)
+        self.bad_run.add_(self._bad).mul_(self._bad)
+        rate = self.lr
+        for group in self.adamw.param_groups:
+            group["lr"] = rate
+        self.num_steps += 1
+        if not (self.waits and bool(self._bad)):
+            self._apply(norm, gradients)
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return moments, schedule position and counters."""
+        return {
+            "adamw": self.adamw.state_dict(),
+            "num_steps": self.num_steps,
+            "bad_run": self.bad_run.clone(),
+            "bad_total": self.bad_total.clone(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Take the state back."""
+        self.adamw.load_state_dict(state["adamw"])
+        self.num_steps = state["num_steps"]
+        self.bad_run.copy_(state["bad_run"])
+        self.bad_total.copy_(state["bad_total"])
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Split into decayed matrices and the rest."""
+        matrices = [parameter for parameter in self.parameters if parameter.ndim > 1]
+        others = [parameter for parameter in self.parameters if parameter.ndim <= 1]
+        groups = [(matrices, self.config.weight_decay), (others, 0.0)]
+        return [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
+
+    def _apply(self, norm: Tensor, gradients: list[Tensor]) -> None:
+        clip = self.config.clip
+        if self.fused:
+            # GradScaler's protocol: the fused kernel divides by grad_scale and does nothing where found_inf is 1.
+            vars(self.adamw)["grad_scale"] = (norm / clip).clamp_(min=1.0) if clip > 0 else None
+            vars(self.adamw)["found_inf"] = None if self.waits else self._bad
+        elif clip > 0:
+            torch._foreach_mul_(gradients, (clip / norm).clamp_(max=1.0))  # pyright: ignore
+        self.adamw.step()
+
+
+class Ema:
+    """Exponential moving average of a module's weights (Polyak 1992), with a warm start.
+
+    After n updates the decay is min(decay, (1 + n) / (10 + n)), so the first weights are soon
+    forgotten. Buffers are copied, not averaged, when the averaged module is asked for.
+
+    Args:
+        module: the module that is trained.
+        decay: share of the average kept per update, within (0, 1).
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.num_updates = 0
+        self._average = copy.deepcopy(module).requires_grad_(requires_grad=False).eval()
+        self._trained = module
+        both = zip(self._average.parameters(), module.parameters(), strict=True)
+        pairs = [(average, source.detach()) for average, source in both if source.requires_grad]
+        self._averages: list[Tensor] = [average for average, _ in pairs]
+        self._sources: list[Tensor] = [source for _, source in pairs]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the average towards the weights as they are now."""
+        decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
+        self.num_updates += 1
+        torch._foreach_lerp_(self._averages, self._sources, 1 - decay)  # pyright: ignore
+
+    @torch.no_grad()
+    def module(self) -> nn.Module:
+        """Return the averaged module in evaluation mode; it is always the same object."""
+        for average, source in zip(self._average.buffers(), self._trained.buffers(), strict=True):
+            average.copy_(source)
+        return self._average
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average and its age."""
+        return {"num_updates": self.num_updates, "average": self.module().state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Take the state back."""
+        self.num_updates = state["num_updates"]
+        self._average.load_state_dict(state["average"])

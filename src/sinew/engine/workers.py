@@ -1,0 +1,72 @@
+"""Worker processes that start clean, die with their parent and never leave it waiting."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+
+from sinew.core.errors import TrainingError
+from sinew.core.machine import num_cores
+
+
+def start_workers(num_workers: int, *, threads: int = 1) -> ProcessPoolExecutor:
+    """Return a pool for a ``with`` statement; a worker starts when there is work for it.
+
+    Workers are spawned, so they share nothing; they leave Ctrl-C to the parent and end when it
+    does, even by SIGKILL. Leaving the block by an exception cancels what waits and ends what runs;
+    a worker that died leaves it as a TrainingError.
+
+    Args:
+        num_workers: most processes at a time; 0 means one per core.
+        threads: CPU threads each of them may use.
+    """
+    return _Workers(
+        num_workers or num_cores(),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(threads,),
+    )
+
+
+class _Workers(ProcessPoolExecutor):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        processes = list((self._processes or {}).values())
+        if error is None:
+            self.shutdown(wait=True)
+            return False
+        self.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        self.shutdown(wait=True)
+        if isinstance(error, BrokenProcessPool):
+            raise TrainingError(
+                f"A worker process died ({error}). Most often the machine ran out of memory: try fewer --workers. "
+                "The same command goes on from the last checkpoint."
+            ) from error
+        return False
+
+
+def _start(threads: int) -> None:
+    """Prepare a fresh worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:  # else it reads the environment when it is imported
+        sys.modules["torch"].set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,146 @@
+"""Behaviour cloning: fit the policy's own losses to recorded windows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sinew.core.errors import DataError
+from sinew.core.types import Batch, Cursor, Metrics, NumpyBatch, Trainable
+from sinew.data.augment import augment
+from sinew.data.sampler import epoch_frames
+from sinew.engine import rng
+from sinew.engine.config import OptimConfig
+from sinew.engine.optim import Ema, Optim
+from sinew.recipes.config import BcConfig
+
+if TYPE_CHECKING:
+    from sinew.data.windows import Windows
+
+
+class BehaviourCloning:
+    """Supervised learning of action chunks (Pomerleau 1988), with averaged weights for acting.
+
+    Batch k and every random draw of update k depend on (seed, k) alone, so a resumed run repeats
+    what an uninterrupted one does. Data may grow between updates, see ``grew``.
+
+    Args:
+        policy: a module that implements ``Trainable``; already on ``device``.
+        windows: what it learns from.
+        config: settings. optim: of its optimiser.
+        updates: length of the schedule.
+        seed: of batches, augmentation and what the policy draws.
+        device: where batches go.
+    """
+
+    def __init__(
+        self,
+        policy: nn.Module,
+        windows: Windows,
+        config: BcConfig,
+        optim: OptimConfig,
+        *,
+        updates: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.policy, self.windows, self.config, self.seed = policy, windows, config, seed
+        self.device = torch.device(device)
+        self.optim = Optim(policy, optim, updates)
+        self.ema = Ema(policy, optim.ema) if optim.ema > 0 else None
+        self.generator = torch.Generator()  # on the CPU, so that draws are the same for every device
+        self.num_updates = 0
+        self.segments: list[tuple[int, int]] = []
+        """(first update, frames there are from then on), oldest first."""
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The policy."""
+        return {"policy": self.policy}
+
+    @property
+    def optims(self) -> Mapping[str, Optim]:
+        """Its optimiser."""
+        return {"policy": self.optim}
+
+    def acting(self) -> nn.Module:
+        """Return the averaged policy, or the policy itself where there is none."""
+        return self.policy if self.ema is None else self.ema.module()
+
+    def batches(self, start: Cursor) -> Iterator[Batch[Tensor]]:
+        """Yield batches from update ``start`` on, each row once an epoch.
+
+        Raises:
+            DataError: the data is not what the saved state was trained on.
+        """
+        self.windows.refresh()
+        if not self.segments:
+            self.segments = [(start.update, self.windows.num_frames)]
+        found, wanted = self.windows.num_frames, self.segments[-1][1]
+        if found != wanted:
+            raise DataError(
+                f"the data has {found} frames, the saved state was trained on {wanted}. "
+                "Restore the data, or train anew in another run directory."
+            )
+        for update in count(start.update):
+            frames = epoch_frames(update, seed=self.seed, batch=self.config.batch, segments=self.segments)
+            yield to_device(self.windows.gather(frames), self.device)
+
+    def grew(self, update: int) -> None:
+        """Learn from all there is now, from this update on."""
+        self.windows.refresh()
+        earlier = [segment for segment in self.segments if segment[0] < update]
+        self.segments = [*earlier, (update, self.windows.num_frames)]
+
+    def update(self, batch: Batch[Tensor]) -> Metrics:
+        """Take one step on the weighted mean of the loss terms."""
+        torch.manual_seed(rng.mix(self.seed, self.num_updates))  # for what the policy draws: dropout, noise
+        losses = cast("Trainable", self.policy).losses(self.augmented(batch))
+        weight = batch.weight / batch.weight.sum()
+        terms = {name: (loss * weight).sum() for name, loss in losses.items()}
+        loss = torch.stack(list(terms.values())).sum()
+        norm = self.optim.step(loss)
+        if self.ema is not None:
+            self.ema.update()
+        self.num_updates += 1
+        return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, "grad_norm": norm}
+
+    def augmented(self, batch: Batch[Tensor]) -> Batch[Tensor]:
+        """Return the batch with its images changed at random, by (seed, update)."""
+        draws = self.generator.manual_seed(rng.mix(self.seed, self.num_updates, 1))
+        images = {name: augment(image, self.config.augment, draws) for name, image in batch.obs.images.items()}
+        return dataclasses.replace(batch, obs=dataclasses.replace(batch.obs, images=images))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights, averages, optimiser and position."""
+        return {
+            "num_updates": self.num_updates,
+            "segments": list(self.segments),
+            "policy": self.policy.state_dict(),
+            "optim": self.optim.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Take them back; the data is looked at when ``batches`` begins."""
+        self.num_updates, self.segments = state["num_updates"], list(state["segments"])
+        self.policy.load_state_dict(state["policy"])
+        self.optim.load_state_dict(state["optim"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+
+
+def to_device(batch: NumpyBatch, device: torch.device) -> Batch[Tensor]:
+    """Return a batch as tensors; on CUDA by pinned copies that the host does not wait for."""
+
+    def convert(array: np.ndarray[Any, Any]) -> Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+    return batch.map(convert)

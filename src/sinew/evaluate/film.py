@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from sinew.core.config import from_dict, to_dict
 from sinew.core.errors import DataError
+from sinew.core.files import read_json, write_json
 from sinew.core.rollout import Outcome, Tick, run_episodes
 from sinew.core.types import EnvConfig, NumpyObservation, Policy, RobotSpec, Rows, VecEnv
 from sinew.evaluate.encode import jpeg_bytes, mp4_bytes, png_bytes, save, small_gif
 from sinew.evaluate.frame import INK, Caption, Shot, draw_frame
+from sinew.evaluate.isolate import own_torch
 
 FPS = 12
 """Frames per second of playback."""
@@ -246,18 +250,39 @@ def hero(
 
 
 def film_job(job: FilmJob) -> Clip:
-    """Make one film in a worker process; what is written is named in the result."""
+    """Make one film, in a worker process or here; what is written is named in the result.
+
+    The record of it stands beside the film as JSON, for ``load_clip``.
+
+    Raises:
+        SinewError: the policy cannot be read or the film cannot be written.
+    """
     env = job.env.build(1)
-    policy = _load_policy(job)
-    if len(job.state_ids) == 1:
-        film = film_episode(env, policy, job.state_ids[0], size=job.size)
-    else:
-        film = hero(env, policy, job.state_ids, size=job.size)
+    with own_torch((0,), threads=1):
+        policy = _load_policy(job)
+        if len(job.state_ids) == 1:
+            film = film_episode(env, policy, job.state_ids[0], size=job.size)
+        else:
+            film = hero(env, policy, job.state_ids, size=job.size)
+    if len(job.state_ids) > 1:
         film.save_gif(job.path.with_suffix(".gif"), width=640)
         film.save_png(job.path.with_suffix(".png"))
-    film.save_mp4(job.path)
-    poster = save(job.path.with_suffix(".jpg"), film.stand_in(width=960 if len(job.state_ids) > 1 else 480))
-    return Clip(job.path, poster, film.instructions, film.outcomes)
+    poster = save(job.path.with_suffix(".jpg"), film.stand_in(width=480 * min(len(job.state_ids), 2)))
+    clip = Clip(film.save_mp4(job.path), poster, film.instructions, film.outcomes)
+    write_json(job.path.with_suffix(".json"), {**to_dict(clip), "path": job.path.name, "poster": poster.name})
+    return clip
+
+
+def load_clip(path: Path) -> Clip:
+    """Return the record of the film ``path`` that ``film_job`` made, wherever its folder stands by now.
+
+    Raises:
+        DataError: there is none.
+        ConfigError: it is broken.
+    """
+    source = path.with_suffix(".json")
+    clip = from_dict(Clip, read_json(source), str(source))
+    return dataclasses.replace(clip, path=path.parent / clip.path, poster=path.parent / clip.poster)
 
 
 def _load_policy(job: FilmJob) -> Policy:

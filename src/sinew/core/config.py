@@ -8,6 +8,7 @@ import hashlib
 import json
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,6 +69,9 @@ def digest(config: Any) -> str:  # noqa: ANN401  (any config dataclass)
 
 def _unknown_keys(kind: Any, content: Any, prefix: str) -> list[str]:  # noqa: ANN401
     """List keys that no field of the dataclass answers to, with the nearest field."""
+    if isinstance(typing.get_origin(kind), type):
+        parts = _parts(kind, content)
+        return [line for name, part, value in parts for line in _unknown_keys(part, value, f"{prefix}{name}.")]
     if not (dataclasses.is_dataclass(kind) and isinstance(content, dict)):
         return []
     hints = typing.get_type_hints(kind)
@@ -80,6 +84,16 @@ def _unknown_keys(kind: Any, content: Any, prefix: str) -> list[str]:  # noqa: A
         near = difflib.get_close_matches(str(key), known, n=1)
         found.append(f"  {prefix}{key}: unknown setting" + (f"; did you mean {prefix}{near[0]}?" if near else "."))
     return found
+
+
+def _parts(kind: Any, content: Any) -> list[tuple[str, Any, Any]]:  # noqa: ANN401
+    """List (name, type, value) of what a mapping or a sequence of configs holds."""
+    inner = typing.get_args(kind)
+    if isinstance(content, dict) and issubclass(typing.get_origin(kind), Mapping):
+        return [(str(name), _pick(inner[1], value), value) for name, value in content.items()]
+    if isinstance(content, (list, tuple)) and issubclass(typing.get_origin(kind), Sequence):
+        return [(str(number), _pick(inner[0], value), value) for number, value in enumerate(content)]
+    return []
 
 
 def _pick(kind: Any, value: Any) -> Any:  # noqa: ANN401

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         SinewError: the disk is full or the place cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -42,10 +43,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         fsync_path(path.parent)
     except OSError as error:
         raise SinewError(
-            f"{path}: could not be written ({error.strerror}). The old file, if any, is untouched."
+            f"{path}: could not be written ({error.strerror}). What was there before, if anything, is untouched."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -62,26 +64,29 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  (any JSON value)
     """Read a JSON file.
 
     Raises:
-        DataError: the file is missing or is not JSON.
+        DataError: the file is missing, unreadable or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
+    except OSError as error:
+        raise DataError(f"{path}: could not be read ({error.strerror}).") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid JSON ({error}). Restore the file or remove it and run again.") from error
 
 
 @contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
+def new_directory(path: Path) -> Generator[Path]:
     """Yield a temporary directory that becomes ``path`` on success and vanishes on failure.
 
     An existing ``path`` is replaced; between the two renames it stands aside under a dotted name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    temporary.chmod(0o755)
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary.chmod(0o755)
         yield temporary
         for file in sorted(temporary.rglob("*")):
             fsync_path(file)
@@ -90,14 +95,15 @@ def new_directory(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise SinewError(f"{path}: could not be written ({error}). What was there before is untouched.") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def replace_directory(source: Path, path: Path) -> None:
     """Move a finished directory into its place, an old one of that name out of it."""
     aside = path.parent / f".{path.name}.old"
-    shutil.rmtree(aside, ignore_errors=True)
-    if path.exists():
+    if path.exists():  # else an old one that stands aside since a crash is the only one there is
+        shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
     source.rename(path)
     fsync_path(path.parent)

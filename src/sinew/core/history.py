@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sinew.core.errors import ConfigError
 from sinew.core.types import NumpyObservation, Rows
 
 
@@ -20,9 +21,14 @@ class History:
 
     Args:
         ticks: T, at least 1.
+
+    Raises:
+        ConfigError: T is smaller.
     """
 
     def __init__(self, ticks: int) -> None:
+        if ticks < 1:
+            raise ConfigError(f"history is {ticks}, at least 1 tick is needed (1 means the present only).")
         self.ticks = ticks
         self.seen: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self.buffers: dict[str, NDArray[Any]] = {}
@@ -39,13 +45,16 @@ class History:
         if self.ticks == 1:
             return obs
         index = np.arange(obs.num_rows) if rows is None else np.asarray(rows, dtype=np.int64)
-        self._grow(int(index.max()) + 1)
+        self._grow(int(index.max(initial=-1)) + 1)
         images = {name: self._stack(f"images.{name}", array, index) for name, array in obs.images.items()}
         sensors = {name: self._stack(f"sensors.{name}", array, index) for name, array in obs.sensors.items()}
         state = self._stack("state", obs.state, index)
+        actions = None if obs.prev_actions is None else self._stack("prev_actions", obs.prev_actions, index)
         self.seen[index] = np.minimum(self.seen[index] + 1, self.ticks)
         is_pad = np.arange(self.ticks)[None, :] < (self.ticks - self.seen[index])[:, None]
-        return dataclasses.replace(obs, images=images, sensors=sensors, state=state, history_is_pad=is_pad)
+        return dataclasses.replace(
+            obs, images=images, sensors=sensors, state=state, prev_actions=actions, history_is_pad=is_pad
+        )
 
     def state_dict(self) -> Mapping[str, NDArray[Any]]:
         """Return copies of everything remembered."""

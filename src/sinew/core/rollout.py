@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +110,7 @@ def run_episodes(
             waiting += len(renewed)
             ticks[renewed], total[renewed] = 0, 0.0
             policy.reset(renewed)
-            fresh = env.reset([state_ids[episodes[row]] for row in renewed], renewed)
+            fresh = env.reset([state_ids[int(index)] for index in episodes[renewed]], renewed)
             obs = concat_rows((obs, fresh)) if len(rows) else fresh
             rows = np.concatenate([rows, renewed])
     return tuple(outcome for outcome in outcomes if outcome is not None)
@@ -117,8 +118,6 @@ def run_episodes(
 
 def take_rows(obs: NumpyObservation, rows: NDArray[Any]) -> NumpyObservation:
     """Return some rows of an observation; ``rows`` is a mask or a list of numbers."""
-    import dataclasses
-
     numbers = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
     picked = map_arrays(obs, lambda array: array[numbers])
     return dataclasses.replace(picked, instruction=tuple(obs.instruction[row] for row in numbers))
@@ -126,13 +125,11 @@ def take_rows(obs: NumpyObservation, rows: NDArray[Any]) -> NumpyObservation:
 
 def concat_rows(parts: Sequence[NumpyObservation]) -> NumpyObservation:
     """Stack observations along the rows; all must hold the same fields."""
-    import dataclasses
-
     first = parts[0]
 
     def join(name: str) -> Any:  # noqa: ANN401  (arrays, mappings of arrays or None)
         values = [getattr(part, name) for part in parts]
-        if isinstance(values[0], dict):
+        if isinstance(values[0], Mapping):
             return {key: np.concatenate([value[key] for value in values]) for key in values[0]}
         return None if values[0] is None else np.concatenate(values)
 

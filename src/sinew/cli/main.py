@@ -68,6 +68,8 @@ def run_command(words: list[str]) -> int:
 
 def usage() -> str:
     """Return the page of ``sinew --help``."""
+    from sinew.presets import PRESETS
+
     lines = [f"  sinew {name:<10}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         [
@@ -75,7 +77,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "Start with: sinew train tabletop       More on a command: sinew train --help",
+            f"Start with: sinew train {next(iter(PRESETS))}       More on a command: sinew train --help",
         ]
     )
 
@@ -118,10 +120,10 @@ def evaluate(words: list[str]) -> int:
     from sinew.cli.options import EvaluateOptions
 
     options = tyro.cli(EvaluateOptions, args=words, prog="sinew evaluate")
-    against = None if options.against is None else _existing(options.against)
+    path, against = _existing(options.run), None if options.against is None else _existing(options.against)
     if options.episodes is not None and options.episodes < 1:
         raise ConfigError(f"--episodes {options.episodes}: at least 1 is wanted.")
-    run.evaluate(_existing(options.run), episodes=options.episodes, against=against)
+    run.evaluate(path, episodes=options.episodes, against=against)
     return 0
 
 
@@ -133,7 +135,8 @@ def report(words: list[str]) -> int:
     from sinew.cli.options import ReportOptions
 
     options = tyro.cli(ReportOptions, args=words, prog="sinew report")
-    run.report(_existing(options.run))
+    path = _existing(options.run)
+    run.report(path)
     return 0
 
 
@@ -162,7 +165,7 @@ def doctor(words: list[str]) -> int:
     for item in findings:
         print(f"{item.state:<9}{item.what:<{width}}{item.found}" + (f"   -> {item.todo}" if item.todo else ""))
     missing = [item.what for item in findings if item.state == "missing"]
-    print(f"\nMissing: {', '.join(missing)}." if missing else "\nThis machine can run: sinew train tabletop")
+    print(f"\nMissing: {', '.join(missing)}." if missing else "\nNothing is missing. What it can run: sinew list")
     return 1 if missing else 0
 
 
@@ -195,7 +198,7 @@ def _existing(path: Path) -> Path:
         return path
     place = path.parent if path.parent.is_dir() else Path("runs")
     found = sorted(item.name for item in place.glob("*") if (item / "config.json").exists()) if place.is_dir() else []
-    there = f"In {place} there is: {', '.join(found)}." if found else "Train one first: sinew train tabletop"
+    there = f"In {place} there is: {', '.join(found)}." if found else "Train one first; what there is to train: sinew list"
     raise CheckpointError(f"{path}: no such run. {there}")
 
 

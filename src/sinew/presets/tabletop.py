@@ -22,7 +22,7 @@ def preset(size: Size = "small") -> RunConfig:
         name="tabletop",
         env=TabletopConfig(),
         collect=CollectConfig(mix={"touch": 2, "lift": 3, "place": 4, "push": 3}),
-        policy=dataclasses.replace(policy, grounding=GroundingConfig(points=(("target", 3), ("zone", 2)))),
+        policy=dataclasses.replace(policy, grounding=GroundingConfig(points=(("target", 3), ("goal", 2)))),
         recipe=dataclasses.replace(sized_recipe(size), mix={"touch": 1, "lift": 2, "place": 3, "push": 6}),
         optim=sized_optim(size),
     )

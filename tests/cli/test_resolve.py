@@ -1,0 +1,94 @@
+"""Preset, then config file, then flags; classes by their kind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sinew.cli.options import TrainOptions, split_words
+from sinew.cli.resolve import build_preset, overlay_file, parse_flags, starting_point, swap_kinds
+from sinew.core.config import to_dict
+from sinew.core.errors import ConfigError
+from sinew.models.config import FlowHeadConfig
+from sinew.recipes.config import BcConfig, DaggerConfig
+from sinew.run import RunConfig
+
+
+def resolved(*words: str) -> RunConfig:
+    """Return the configuration that ``sinew train WORDS`` would run."""
+    options, flags = split_words(TrainOptions, list(words), "sinew train")
+    return parse_flags(RunConfig, swap_kinds(starting_point(options), flags), flags, "sinew train")
+
+
+def test_flags_go_over_the_file_and_the_file_over_the_preset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"loop": {"updates": 7, "keep": 9}, "seed": 4}))
+    config = resolved("tabletop", "--config", str(path), "--loop.updates", "5")
+    assert (config.loop.updates, config.loop.keep, config.seed) == (5, 9, 4)
+    assert config.loop.log_every == build_preset("tabletop", "small").loop.log_every
+
+
+def test_the_saved_configuration_of_a_run_needs_no_preset(tmp_path: Path) -> None:
+    saved = resolved("tabletop", "--recipe.kind", "bc", "--policy.head.kind", "flow", "--size", "tiny")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(to_dict(saved)))
+    assert resolved("--config", str(path)) == saved
+
+
+@pytest.mark.parametrize("words", ["tabletop --quick", "--quick tabletop", "--preset tabletop --quick"])
+def test_the_preset_may_stand_anywhere_it_is_clear(words: str) -> None:
+    config = resolved(*words.split(), "--seed", "2")
+    assert (config.name, config.seed) == ("tabletop", 2)
+    assert config.loop.updates < build_preset("tabletop", "small").loop.updates
+
+
+def test_a_kind_swaps_the_class_and_keeps_what_both_know() -> None:
+    config = resolved("tabletop", "--policy.head.kind", "flow", "--policy.head.steps", "3")
+    assert config.policy.head == FlowHeadConfig(steps=3)
+
+
+def test_the_inner_recipe_comes_out_and_goes_in_again() -> None:
+    inner = resolved("tabletop", "--size", "tiny", "--recipe.kind", "bc")
+    assert isinstance(inner.recipe, BcConfig)
+    assert inner.recipe.batch == 32
+    outer = swap_kinds(inner, ["--recipe.kind=dagger"])
+    assert isinstance(outer.recipe, DaggerConfig)
+    assert outer.recipe.inner == inner.recipe
+
+
+def test_a_file_may_name_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"recipe": {"kind": "bc", "batch": 8}}))
+    assert overlay_file(RunConfig(), path).recipe == BcConfig(batch=8)
+
+
+def test_every_unknown_setting_of_a_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"sead": 1, "loop": {"update": 5}}))
+    with pytest.raises(ConfigError, match="did you mean seed") as found:
+        overlay_file(RunConfig(), path)
+    assert "loop.update" in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("preset = 3", "defines no function preset"),
+        ("def preset(size): return 3", "returned int"),
+        ("def preset(size:", "SyntaxError"),
+        ("import nothing_of_that_name", "nothing_of_that_name"),
+    ],
+)
+def test_a_broken_preset_file_says_what_is_wrong(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=said):
+        build_preset(str(path), "small")
+
+
+def test_a_preset_file_of_ones_own_works(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("from sinew.run import RunConfig\ndef preset(size):\n    return RunConfig(name='mine-' + size)\n")
+    assert resolved(str(path), "--size", "tiny").name == "mine-tiny"

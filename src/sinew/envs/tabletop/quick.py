@@ -18,16 +18,16 @@ def draw(solids: Solids, placed: Placed, backdrop: Backdrop) -> Floats:
     table, count = backdrop.table, len(solids)
     local = placed.to_local()
     light = backdrop.light.copy()
-    center, spread = placed.center, placed.axes.transpose(0, 2, 1) * placed.half[:, :, None]
+    center, spread = placed.center, placed.axes.transpose(2, 0, 1) * placed.half.T[:, :, None]
     if table is None:
-        boxes = boxes_on_image(backdrop.view, center, spread, *backdrop.numbers.shape)
+        boxes = boxes_on_image(backdrop.view, center, spread, backdrop.numbers.shape)
     else:
         shadows = shadow_spots(placed, local, table.center[2])
-        middle, flat = np.empty((count, 3)), np.zeros((count, 3, 3))
+        middle, flat = np.empty((count, 3)), np.zeros((3, count, 3))
         middle[:, :2], middle[:, 2] = shadows.center, table.center[2]
-        flat[:, 0, 0], flat[:, 1, 1] = shadows.reach()
-        center, spread = np.concatenate([center, middle]), np.concatenate([spread, flat])
-        boxes = boxes_on_image(backdrop.view, center, spread, *backdrop.numbers.shape)
+        flat[0, :, 0], flat[1, :, 1] = shadows.reach()
+        center, spread = np.concatenate([center, middle]), np.concatenate([spread, flat], axis=1)
+        boxes = boxes_on_image(backdrop.view, center, spread, backdrop.numbers.shape)
         boxes[count:][shadows.strength < 0.02] = 0
         _cast(shadows.rows(), *_covered(backdrop.numbers, boxes[count:]), backdrop, light)
     boxes[:count][placed.hidden] = 0
@@ -74,16 +74,15 @@ def _stand(solids: Solids, placed: Placed, local: Doubles, boxes: Ints, backdrop
     column = hit % index.size
     piece = np.arange(len(solids)).repeat(counts).take(column)
 
-    frame = _frame(placed, start, solids.bevel(placed), solids.ball).take(piece, axis=1)
+    frame = _frame(solids, placed, start).take(piece, axis=1)
     point = t.take(hit) * way.reshape(3, -1).take(hit, axis=1)
     point += frame[:3]
     lit = _shade(point, frame)
-    lit *= np.float32(1.0 / RAYS)
     pixel = index.take(column)
     size = light.shape[1]
     light *= 1.0 - np.float32(1.0 / RAYS) * np.bincount(pixel, minlength=size).astype(np.float32)
     for channel in range(3):
-        light[channel] += np.bincount(pixel, weights=lit[channel], minlength=size)
+        light[channel] += np.bincount(pixel, weights=lit[channel], minlength=size) * (1.0 / RAYS)
 
 
 def _ray_rows(local: Doubles, start: Doubles, ball: Floats, directions: Doubles) -> Floats:
@@ -99,20 +98,20 @@ def _ray_rows(local: Doubles, start: Doubles, ball: Floats, directions: Doubles)
     return rows
 
 
-def _frame(placed: Placed, start: Doubles, bevel: Doubles, ball: Floats) -> Floats:
-    """Return what shading reads of the pieces, (16, K): start, bevel, key and up in their axes, colour, ball."""
-    frame = np.empty((16, len(ball)), dtype=np.float32)
-    frame[:3], frame[3:6] = start.T, bevel.T
-    frame[6:9] = (KEY @ placed.axes).T
-    frame[9:12] = placed.axes[:, 2].T
-    frame[12:15], frame[15] = to_linear(placed.rgba[:, :3]).T, ball
+def _frame(solids: Solids, placed: Placed, start: Doubles) -> Floats:
+    """Return what shading reads of the pieces, (21, K): start, bevel, key and up in their axes, colour, kind."""
+    frame = np.empty((21, len(solids)), dtype=np.float32)
+    frame[:3], frame[3:6] = start.T, solids.bevel(placed).T
+    frame[6:9], frame[9:12] = (KEY @ placed.axes).T, placed.axes[:, 2].T
+    frame[12:15] = to_linear(placed.rgba[:, :3]).T
+    frame[15:18], frame[18:21] = solids.round_part, solids.flat_part
     return frame
 
 
 def _shade(point: Floats, frame: Floats) -> Floats:
     """Return the light (3, N) of surface points (3, N) in the unit frames."""
-    normal = local_normals(point, frame[15], frame[3:6])
+    normal = local_normals(point, frame[15:18], frame[18:21], frame[3:6])
     scale = 1.0 / np.sqrt(np.einsum("in,in->n", normal, normal))
     key = np.einsum("in,in->n", normal, frame[6:9]) * scale
     rise = np.einsum("in,in->n", normal, frame[9:12]) * scale
-    return matt_light(np.maximum(key, 0.0), rise) * frame[12:15]
+    return frame[12:15] * matt_light(np.maximum(key, 0.0), rise)

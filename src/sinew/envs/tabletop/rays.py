@@ -23,6 +23,8 @@ BEVEL_M = 0.002
 """Width over which the shading of an edge turns from one face to the next [m]."""
 BOX, CYLINDER, BALL = 0, 1, 2
 _TYPES = mujoco.mjtGeom
+_ROUND = np.array([(0, 0, 0), (1, 1, 0), (1, 1, 1)], dtype=np.float32)
+_FLAT = np.array([(1, 1, 1), (0, 0, 1), (0, 0, 0)], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ class Solids:
         self.model = model
         self.kind = np.array([piece.kind for piece in pieces], dtype=np.int64)
         self.num_boxes = int(np.sum(self.kind == BOX))
-        self.ball = np.array([-1.0, 0.0, 1.0], dtype=np.float32)[self.kind]
+        self.ball = (self.kind == BALL).astype(np.float32)
+        self.round_part = _ROUND[self.kind].T
+        self.flat_part = _FLAT[self.kind].T
         self._geom = np.array([piece.geom for piece in pieces], dtype=np.int64)
         columns = np.array([piece.columns for piece in pieces], dtype=np.int64).reshape(-1, 3)
         self._sizes = 3 * self._geom[:, None] + columns
@@ -137,55 +141,64 @@ def meet(way: Floats, start: Floats, ball: Floats, constant: Floats, num_flat: i
 
     Args:
         way: (3, ..., N) directions in the unit frames; changed a little, so that no component is 0.
-        start: (3, N) or (3, 1) origins in the unit frames.
-        ball: (N,) or (1,) weight of z in the quadric: 1 for a ball, about 0 for a cylinder.
-        constant: (N,) or (1,) from ``quadric_constant``.
+        start: (3, N) origins in the unit frames.
+        ball: (N,) weight of z in the quadric: 1 for a ball, about 0 for a cylinder.
+        constant: (N,) from ``quadric_constant``.
         num_flat: how many of the first columns meet boxes.
+    """
+    start = start.reshape(3, *[1] * (way.ndim - 2), -1)
+    enter, leave = cross_slabs(way, start)
+    if num_flat < way.shape[-1]:
+        rest = slice(num_flat, None)
+        low, high = cross_quadric(way[..., rest], start[..., rest], ball[rest], constant[rest])
+        np.maximum(enter[..., rest], low, out=enter[..., rest])
+        np.minimum(leave[..., rest], high, out=leave[..., rest])
+    enter[(enter >= leave) | (enter <= 0.0)] = np.inf
+    return enter
+
+
+def cross_slabs(way: Floats, start: Floats) -> tuple[Floats, Floats]:
+    """Return where rays enter and leave the cube |x|, |y|, |z| <= 1, both (...); entering after leaving is a miss.
+
+    Args:
+        way: (3, ...) directions; changed a little, so that no component is 0.
+        start: (3, ...) origins.
     """
     way += np.float32(1e-10)
     inverse = 1.0 / way
-    middle = start.reshape(3, *([1] * (way.ndim - 2)), -1) * inverse
+    middle = start * inverse
     reach = np.abs(inverse)
     far = reach - middle
-    reach += middle
-    t = -np.minimum(np.minimum(reach[0], reach[1]), reach[2])
-    end = np.minimum(np.minimum(far[0], far[1]), far[2])
-    if num_flat < way.shape[-1]:
-        single = start.shape[1] == 1
-        rest = slice(None) if single else slice(num_flat, None)
-        low, high = _meet_quadric(way[..., num_flat:], start[:, rest], ball[rest], constant[rest])
-        np.maximum(t[..., num_flat:], low, out=t[..., num_flat:])
-        np.minimum(end[..., num_flat:], high, out=end[..., num_flat:])
-    return np.where((t < end) & (t > 0.0), t, np.float32(np.inf))
+    middle += reach
+    leave = np.minimum(np.minimum(far[0], far[1]), far[2])
+    return -np.minimum(np.minimum(middle[0], middle[1]), middle[2]), leave
 
 
-def _meet_quadric(way: Floats, start: Floats, ball: Floats, constant: Floats) -> tuple[Floats, Floats]:
-    """Return where rays enter and leave x^2 + y^2 + w z^2 = 1, both (..., N); a miss has an end of -1."""
-    x, y, z = way
-    scaled = ball * z
-    a = x * x
-    a += y * y
-    a += scaled * z
-    b = start[0] * x
-    b += start[1] * y
-    b += start[2] * scaled
+def cross_quadric(way: Floats, start: Floats, ball: Floats, constant: Floats) -> tuple[Floats, Floats]:
+    """Return where rays enter and leave x^2 + y^2 + w z^2 = 1, both (...); a miss has an end of -1."""
+    scaled = way.copy()
+    scaled[2] *= ball
+    a = (way * scaled).sum(axis=0)
+    b = (start * scaled).sum(axis=0)
     square = b * b
     square -= a * constant
     root = np.sqrt(np.maximum(square, 0.0))
     low, high = -b - root, root - b
     low /= a
     high /= a
-    return low, np.where(square > 0.0, high, np.float32(-1.0))
+    high[square <= 0.0] = -1.0
+    return low, high
 
 
-def local_normals(point: Floats, ball: Floats, bevel: Floats) -> Floats:
+def local_normals(point: Floats, round_part: Floats, flat_part: Floats, bevel: Floats) -> Floats:
     """Return outward normals in the pieces' axes, (3, N), not of unit length.
 
     Near an edge the normal turns from one face to the other over the width of the bevel, so that edges catch light.
 
     Args:
         point: (3, N) on the surface, in the unit frame.
-        ball: (N,) weight of z in the quadric: 1 for a ball, 0 for a cylinder; -1 for a box, which has no quadric.
+        round_part: (3, N) which axes the quadric rounds; of ``Solids``.
+        flat_part: (3, N) which axes have flat ends; of ``Solids``.
         bevel: (3, N) in units of the half-sizes.
     """
     rim = np.abs(point)
@@ -193,18 +206,15 @@ def local_normals(point: Floats, ball: Floats, bevel: Floats) -> Floats:
     rim /= bevel
     rim += 1.0
     np.maximum(rim, 0.0, out=rim)
+    rim *= flat_part
     normal = np.copysign(rim, point)
-    curved = np.flatnonzero(ball >= 0.0)
-    if curved.size:
-        normal[:, curved] = _quadric_normals(point[:, curved], normal[2, curved], ball[curved], bevel[0, curved])
-    return normal
-
-
-def _quadric_normals(point: Floats, cap: Floats, ball: Floats, bevel: Floats) -> Floats:
-    """Return normals (3, N) of balls and cylinders; ``cap`` (N,) is the part of a cylinder's flat ends."""
-    side = point.copy()
-    side[2] *= ball
+    side = point * round_part
     radius = np.sqrt(np.einsum("in,in->n", side, side))
-    side *= np.maximum((radius - 1.0) / bevel + 1.0, 0.0) / np.maximum(radius, 1e-6)
-    side[2] += cap * (1.0 - ball)
-    return side
+    radius += np.float32(1e-6)
+    turn = (radius - 1.0) / bevel[0]
+    turn += 1.0
+    np.maximum(turn, 0.0, out=turn)
+    turn /= radius
+    side *= turn
+    normal += side
+    return normal

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError
+from sinew.envs.tabletop import film as fine
 from sinew.envs.tabletop import quick
 from sinew.envs.tabletop.rays import Doubles, Floats, Solids
 from sinew.envs.tabletop.room import Backdrop, Table, View, Zones, make_backdrop
@@ -45,7 +46,8 @@ class RayCamera:
     def render(self, data: mujoco.MjData) -> NDArray[np.uint8]:
         """Return the picture, (height, width, 3) RGB."""
         backdrop = self._behind(data)
-        light = quick.draw(self._solids, self._solids.place(data), backdrop)
+        draw = fine.draw if self.film else quick.draw
+        light = draw(self._solids, self._solids.place(data), backdrop)
         return np.ascontiguousarray(to_screen(light).T).reshape(self.height, self.width, 3)
 
     def project(self, data: mujoco.MjData, points: Doubles | Floats) -> Doubles:
@@ -63,7 +65,8 @@ class RayCamera:
             view = View.of(model, data, self.width / self.height)
             table = Table.of(model, data, int(self._planes[0])) if self._planes.size else None
             size = (self.height, self.width)
-            self._backdrop, self._key = make_backdrop(view, table, self._paint(data), size, quick.OFFSETS), key
+            offsets = np.zeros((1, 2)) if self.film else quick.OFFSETS
+            self._backdrop, self._key = make_backdrop(view, table, self._paint(data), size, offsets), key
         return self._backdrop
 
     def _paint(self, data: mujoco.MjData) -> Zones:

@@ -62,7 +62,7 @@ class Table:
         """
         if not np.allclose(data.geom_xmat[geom], np.eye(3).ravel(), atol=1e-6):
             raise ConfigError(
-                f"the table plane {model.geom(geom).name!r} is turned; the ray camera wants it level and along x and y. "
+                f"the table plane {model.geom(geom).name!r} is turned; the ray camera wants it level, along x and y. "
                 "Take its quat or euler out of the scene (and call mj_forward before the first picture)."
             )
         half = model.geom_size[geom, :2].copy()
@@ -132,32 +132,34 @@ def make_backdrop(view: View, table: Table | None, zones: Zones, size: tuple[int
     v, u = (np.indices(size).reshape(2, -1) + 0.5) * scale[::-1, None]
     steps = offsets * scale
     directions = np.concatenate([view.basis[0] + steps @ view.basis[1:], view.basis[1:]])
-    rays_u, rays_v = u + steps[:, :1], v + steps[:, 1:]
-    light = sky(rays_u, rays_v)
-    depth = np.full(rays_u.shape, FAR_M)
+    light = sky(u, v)
+    depth = np.full((len(steps), u.size), FAR_M)
     table_xy, is_table = np.zeros((2, u.size)), np.zeros(u.size)
     if table is not None:
-        t = table.depth(view, rays_u, rays_v)
-        x, y = table.at(view, t, rays_u, rays_v)
-        margin = table.margin(x, y)
-        seen = (t > 0.0) & (margin > 0.0)
-        depth[seen] = t[seen]
-        pixel_m = float(view.project(table.center)[1] * np.linalg.norm(view.basis[1]) / width)
-        top = table_light(table.color, x, y, margin)
-        paint_zones(top, zones, x + table.center[0], y + table.center[1], pixel_m)
-        light = np.where(seen, top, light)
-        is_table = seen.mean(axis=0)
-        table_xy = np.stack(table.at(view, table.depth(view, u, v), u, v)) + table.center[:2, None]
+        t = table.depth(view, u, v)
+        table_xy = np.stack(table.at(view, t, u, v))
+        margin = table.margin(*table_xy)
+        pixel_m = np.maximum(np.abs(t), 0.1) * (np.linalg.norm(view.basis[1]) / width)
+        is_table = np.where(t > 0.0, np.clip(margin / pixel_m + 0.5, 0.0, 1.0), 0.0).astype(np.float32)
+        top = table_light(table.color, *table_xy, margin)
+        table_xy += table.center[:2, None]
+        middle_m = float(view.project(table.center)[1] * np.linalg.norm(view.basis[1]) / width)
+        paint_zones(top, zones, *table_xy, middle_m)
+        light += is_table * (top - light)
+        for ray, (step_u, step_v) in enumerate(steps):
+            t = table.depth(view, u + step_u, v + step_v)
+            seen = (t > 0.0) & (table.margin(*table.at(view, t, u + step_u, v + step_v)) > 0.0)
+            depth[ray, seen] = t[seen]
     return Backdrop(
         view,
         table,
         directions,
-        light.mean(axis=1),
+        light,
         depth.astype(np.float32).ravel(),
         np.stack([u, v]).astype(np.float32),
         np.arange(u.size).reshape(size),
         table_xy.astype(np.float32),
-        is_table.astype(np.float32),
+        np.asarray(is_table, dtype=np.float32),
     )
 
 
@@ -169,31 +171,30 @@ def paint_zones(light: Floats, zones: Zones, x: Doubles, y: Doubles, pixel_m: fl
         light += amount * (TABLE_LIGHT * to_linear(color).reshape(3, *[1] * x.ndim) - light)
 
 
-def boxes_on_image(view: View, center: Doubles, spread: Doubles, height: int, width: int) -> Ints:
+def boxes_on_image(view: View, center: Doubles, spread: Doubles, size: tuple[int, int]) -> Ints:
     """Return which pixels the projections of boxes can touch.
 
     Args:
         view: the camera.
         center: (K, 3) [m].
-        spread: (K, 3, 3) half-axes as rows [m].
-        height: image height [px].
-        width: image width [px].
+        spread: (3, K, 3) half-axes, one after the other [m].
+        size: height and width of the image [px].
 
     Returns:
         (K, 4) first column and row, last-plus-one column and row; boxes out of sight have no area.
     """
+    height, width = size
     scaled = view.inverse * (width, height, 1.0)
-    points = np.matmul(_CORNERS, (spread.reshape(-1, 3) @ scaled).reshape(-1, 3, 3))
-    points += ((center - view.origin) @ scaled)[:, None]
-    depth = points[:, :, 2:]
+    points = _CORNERS @ (spread.reshape(-1, 3) @ scaled).reshape(3, -1)
+    points += ((center - view.origin) @ scaled).ravel()
+    points = points.reshape(8, -1, 3)
+    depth = points[..., 2:]
     near = depth.min() < _NEAR_M
-    xy = points[:, :, :2] / (np.maximum(depth, _NEAR_M) if near else depth)
-    box = np.empty((len(center), 4))
-    xy.min(axis=1, out=box[:, :2])
-    np.ceil(xy.max(axis=1), out=box[:, 2:])
+    xy = points[..., :2] / (np.maximum(depth, _NEAR_M) if near else depth)
+    box = np.concatenate([xy.min(axis=0), np.ceil(xy.max(axis=0))], axis=1)
     if near:
-        box[depth.min(axis=1)[:, 0] < _NEAR_M] = (0.0, 0.0, width, height)
-        box[depth.max(axis=1)[:, 0] < _NEAR_M] = 0.0
+        box[depth.min(axis=0)[:, 0] < _NEAR_M] = (0.0, 0.0, width, height)
+        box[depth.max(axis=0)[:, 0] < _NEAR_M] = 0.0
     return np.minimum(np.maximum(box, 0.0), (width, height, width, height)).astype(np.int64)
 
 

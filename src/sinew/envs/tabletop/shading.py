@@ -16,12 +16,10 @@ KEY = np.array([-0.46, -0.30, 0.84]) / np.linalg.norm([-0.46, -0.30, 0.84])
 """Direction towards the key light, from the upper left behind the camera."""
 KEY_RADIUS = 0.12
 """Radius of the key light seen from the table [rad]; it sets how soft shadows are."""
-KEY_LIGHT = np.array([0.74, 0.71, 0.66], dtype=np.float32)
-SKY_LIGHT = np.array([0.30, 0.31, 0.33], dtype=np.float32)
-GROUND_LIGHT = np.array([0.13, 0.12, 0.11], dtype=np.float32)
-TABLE_LIGHT = float(np.mean(KEY_LIGHT * KEY[2] + SKY_LIGHT))
-"""What an unshadowed level surface receives, on average over the channels."""
-KEY_SHARE = float(np.mean(KEY_LIGHT * KEY[2])) / TABLE_LIGHT
+KEY_LIGHT, SKY_LIGHT, GROUND_LIGHT = 0.70, 0.31, 0.12
+TABLE_LIGHT = KEY_LIGHT * float(KEY[2]) + SKY_LIGHT
+"""What an unshadowed level surface receives."""
+KEY_SHARE = KEY_LIGHT * float(KEY[2]) / TABLE_LIGHT
 """Part of it that a full shadow takes away."""
 EDGE_M = 0.004
 """Width of the light rim along the table's edge [m]."""
@@ -45,7 +43,7 @@ def to_screen(light: Floats) -> NDArray[np.uint8]:
 class Spots:
     """Soft-edged ellipses on the table: painted zones and the shadows that pieces throw.
 
-    The edge function is ``rho^2 = q0 dx^2 + 2 q1 dx dy + q2 dy^2``; a spot is full at rho <= 1 - soft, gone at 1 + soft.
+    With ``rho^2 = q0 dx^2 + 2 q1 dx dy + q2 dy^2``, a spot is full at rho <= 1 - soft and gone at rho >= 1 + soft.
 
     Attributes:
         center: (K, 2) [m]. quad: (3, K). soft: (K,). strength: (K,) in [0, 1].
@@ -69,11 +67,18 @@ class Spots:
         return np.sqrt(self.quad[::-2]) * scale
 
 
-def spot_amount(rows: Floats, x: Floats, y: Floats) -> Floats:
+def spot_amount(rows: Floats, x: Floats | Doubles, y: Floats | Doubles) -> Floats | Doubles:
     """Return how much of a spot lies on table points (N,), in [0, 1]; rows are (7, N) of ``Spots.rows``."""
     dx, dy = x - rows[0], y - rows[1]
-    rho = np.sqrt(rows[2] * dx * dx + (2.0 * rows[3] * dx + rows[4] * dy) * dy)
-    return np.clip((1.0 - rho) * rows[5] + 0.5, 0.0, 1.0) * rows[6]
+    along = rows[3] * dx
+    along += along
+    along += rows[4] * dy
+    along *= dy
+    along += rows[2] * dx * dx
+    amount = 1.0 - np.sqrt(along)
+    amount *= rows[5]
+    amount += 0.5
+    return np.minimum(np.maximum(amount, 0.0), 1.0) * rows[6]
 
 
 def shadow_spots(placed: Placed, local: Doubles, height: float) -> Spots:
@@ -84,7 +89,7 @@ def shadow_spots(placed: Placed, local: Doubles, height: float) -> Spots:
         local: (K, 3, 3) of ``placed.to_local``.
         height: of the table [m].
     """
-    form = np.matmul(local.transpose(0, 2, 1), local) * _INSCRIBED
+    form = np.einsum("kai,kaj->kij", local, local) * _INSCRIBED
     along = form @ KEY
     g0, g1, _ = along.T
     scale = 1.0 / (along @ KEY)
@@ -96,8 +101,8 @@ def shadow_spots(placed: Placed, local: Doubles, height: float) -> Spots:
     reach = np.maximum(rise, 0.0) / KEY[2]
     center = placed.center[:, :2] - reach[:, None] * KEY[:2]
     soft = 0.2 + KEY_RADIUS * reach * np.sqrt(np.sqrt(quad[0] * quad[2]))
-    strength = KEY_SHARE / (0.95 + 0.5 * soft * soft)
-    strength[(rise <= 0.0) | placed.hidden] = 0.0
+    strength = (KEY_SHARE / (0.95 + 0.5 * soft * soft)) * (rise > 0.0)
+    strength[placed.hidden] = 0.0
     return Spots(center, quad, soft, strength)
 
 
@@ -109,7 +114,8 @@ def zone_spots(center: Doubles, radius: Doubles, pixel_m: float) -> Spots:
     """Return painted discs whose edge is one pixel wide.
 
     Args:
-        center: (K, 2) [m]. radius: (K,) [m].
+        center: (K, 2) [m].
+        radius: (K,) [m].
         pixel_m: size of a pixel on the table [m].
     """
     q = 1.0 / np.square(radius)
@@ -118,12 +124,10 @@ def zone_spots(center: Doubles, radius: Doubles, pixel_m: float) -> Spots:
 
 def sky(u: Floats | Doubles, v: Floats | Doubles) -> Floats:
     """Return the light (3, ...) of what lies beyond the table: a quiet room, lighter towards the top."""
-    top, bottom = np.array([0.62, 0.67, 0.72]), np.array([0.30, 0.33, 0.37])
     mix = np.clip(1.0 - v, 0.0, 1.0)
     glow = 0.10 * np.exp(-((u - 0.42) ** 2 + (v - 0.05) ** 2) * 3.0)
-    return np.square(np.stack([low + (high - low) * mix + glow for low, high in zip(bottom, top, strict=True)])).astype(
-        np.float32
-    )
+    ends = ((0.30, 0.62), (0.33, 0.67), (0.37, 0.72))
+    return np.square(np.stack([low + (high - low) * mix + glow for low, high in ends])).astype(np.float32)
 
 
 def table_light(color: Floats, x: Doubles, y: Doubles, margin: Doubles) -> Floats:
@@ -131,7 +135,8 @@ def table_light(color: Floats, x: Doubles, y: Doubles, margin: Doubles) -> Float
 
     Args:
         color: (3,) sRGB.
-        x: points relative to the table's centre [m]. y: likewise.
+        x: of points relative to the table's centre [m].
+        y: likewise.
         margin: their distances to the nearest edge [m], where a rim catches light.
     """
     fade = 1.0 - 0.10 * (np.square(x / 0.4) + np.square((y - 0.05) / 0.4))
@@ -141,16 +146,10 @@ def table_light(color: Floats, x: Doubles, y: Doubles, margin: Doubles) -> Float
 
 
 def matt_light(key: Floats, rise: Floats) -> Floats:
-    """Return the light (3, N) that a white matt surface sends out.
+    """Return the light (N,) that a white matt surface sends out.
 
     Args:
         key: (N,) cosine to the key light, at least 0.
         rise: (N,) cosine to straight up.
     """
-    light = _MATT @ np.stack([key, rise])
-    light += _AMBIENT
-    return light
-
-
-_MATT = np.stack([KEY_LIGHT, 0.5 * (SKY_LIGHT - GROUND_LIGHT)], axis=1)
-_AMBIENT = (0.5 * (SKY_LIGHT + GROUND_LIGHT))[:, None]
+    return KEY_LIGHT * key + (0.5 * (SKY_LIGHT - GROUND_LIGHT) * rise + 0.5 * (SKY_LIGHT + GROUND_LIGHT))

@@ -1,0 +1,243 @@
+"""The fine picture, for people: soft shadows from a round lamp, highlights, fine edges, the same colours and light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinew.envs.tabletop.rays import (
+    BALL,
+    BOX,
+    Doubles,
+    Floats,
+    Placed,
+    Solids,
+    cross_quadric,
+    cross_slabs,
+    local_normals,
+)
+from sinew.envs.tabletop.room import FAR_M, Backdrop, boxes_on_image
+from sinew.envs.tabletop.shading import (
+    GROUND_LIGHT,
+    KEY,
+    KEY_LIGHT,
+    KEY_RADIUS,
+    KEY_SHARE,
+    SKY_LIGHT,
+    shadow_spots,
+    spot_amount,
+    to_linear,
+)
+
+FINE = 3
+"""Rays per pixel along each axis where something stands."""
+_LIFT_M = 0.0005
+"""How far shadow rays start above a surface, so that touching pieces do not stain each other [m]."""
+
+
+def _lamp(count: int) -> Doubles:
+    """Return directions (count, 3) to points spread evenly over the round lamp (Vogel's sunflower)."""
+    radius = KEY_RADIUS * np.sqrt((np.arange(count) + 0.5) / count)
+    angle = np.arange(count) * np.pi * (3.0 - np.sqrt(5.0))
+    side = np.cross(KEY, (0.0, 0.0, 1.0))
+    side /= np.linalg.norm(side)
+    across = np.multiply.outer(radius * np.cos(angle), side) + np.multiply.outer(radius * np.sin(angle), np.cross(KEY, side))
+    return KEY + across
+
+
+_LAMP_TABLE, _LAMP_PIECES = _lamp(32), _lamp(8)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece in the picture: its number, its pixels (rows, columns) and where the N rays that see it go.
+
+    Attributes:
+        pixel: (N,) number of the pixel inside the box. way: (3, N) rays in the unit frame. t: (N,) [m].
+    """
+
+    number: int
+    rows: slice
+    columns: slice
+    pixel: NDArray[np.int64]
+    way: Floats
+    t: Floats
+
+
+def draw(solids: Solids, placed: Placed, backdrop: Backdrop) -> Floats:
+    """Return the light (3, P) of the scene."""
+    height, width = backdrop.numbers.shape
+    local = placed.to_local()
+    light = backdrop.light.copy().reshape(3, height, width)
+    if backdrop.table is not None:
+        light *= _table_shade(solids, placed, local, backdrop)
+    start = np.matmul(local, (backdrop.view.origin - placed.center)[:, :, None])[:, :, 0]
+    for piece in _see(solids, placed, local, start, backdrop):
+        _lay(piece, solids, placed, local, start, backdrop, light)
+    return light.reshape(3, -1)
+
+
+def _span(solids: Solids, k: int, way: Floats, start: Floats) -> tuple[Floats, Floats]:
+    """Return where rays enter and leave piece ``k``; both arguments are (3, ...) in its unit frame."""
+    enter, leave = cross_slabs(way, start)
+    kind = solids.kind[k]
+    if kind != BOX:
+        ball = np.float32(1.0 if kind == BALL else 1e-6)
+        constant = start[0] ** 2 + start[1] ** 2 + ball * start[2] ** 2 - 1.0
+        low, high = cross_quadric(way, start, ball, constant)
+        enter, leave = np.maximum(enter, low), np.minimum(leave, high)
+    return enter, leave
+
+
+def _shadowed(solids: Solids, k: int, local: Doubles, start: Floats, lamp: Doubles) -> NDArray[np.uint8]:
+    """Return for points ``start`` (3, N), in the frame of piece ``k``, which lamp points it hides, as bits (L / 8, N)."""
+    way = (local @ lamp.T).astype(np.float32)[:, :, None]
+    enter, leave = _span(solids, k, way, start[:, None])
+    return np.packbits((enter < leave) & (leave > 0.0), axis=0)
+
+
+def _share(bits: NDArray[np.uint8]) -> Floats:
+    """Return the share of the lamp that is hidden, from bits (L / 8, ...)."""
+    return np.bitwise_count(bits).sum(axis=0, dtype=np.float32) / np.float32(8 * len(bits))
+
+
+def _table_shade(solids: Solids, placed: Placed, local: Doubles, backdrop: Backdrop) -> Floats:
+    """Return what shadows leave of the light on every pixel, (h, w)."""
+    size, table = backdrop.numbers.shape, backdrop.table
+    level = table.center[2] if table is not None else 0.0
+    spread = placed.axes.transpose(2, 0, 1) * placed.half.T[:, :, None]
+    center, reach = placed.center.copy(), np.abs(spread).sum(axis=0)
+    rise = np.maximum(center[:, 2] + reach[:, 2] - level, 0.0)
+    low = np.maximum(center[:, 2] - reach[:, 2] - level, 0.0)
+    thrown = [center[:, :2] - (h / KEY[2])[:, None] * KEY[:2] for h in (low, rise)]
+    margin = reach[:, :2] + (1.3 * KEY_RADIUS * rise)[:, None]
+    flat = np.zeros((3, len(center), 3))
+    half = 0.5 * np.abs(thrown[1] - thrown[0]) + margin
+    flat[0, :, 0], flat[1, :, 1] = half.T
+    center[:, :2], center[:, 2] = 0.5 * (thrown[0] + thrown[1]), level
+    boxes = boxes_on_image(backdrop.view, center, flat, size)
+    boxes[placed.hidden] = 0
+    bits = np.zeros((len(_LAMP_TABLE) // 8, *size), dtype=np.uint8)
+    xy = backdrop.table_xy.reshape(2, *size)
+    for k, (left, top, right, bottom) in enumerate(boxes.tolist()):
+        if right <= left or bottom <= top:
+            continue
+        x, y = xy[:, top:bottom, left:right].reshape(2, -1)
+        matrix = local[k].astype(np.float32)
+        start = matrix[:, :1] * (x - np.float32(placed.center[k, 0])) + matrix[:, 1:2] * (y - np.float32(placed.center[k, 1]))
+        start += (matrix[:, 2] * np.float32(level - placed.center[k, 2]))[:, None]
+        hidden = _shadowed(solids, k, local[k], start, _LAMP_TABLE)
+        bits[:, top:bottom, left:right] |= hidden.reshape(-1, bottom - top, right - left)
+    shade = _share(bits)
+    return 1.0 - KEY_SHARE * shade * backdrop.is_table.reshape(size)
+
+
+def _see(solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdrop: Backdrop) -> list[Piece]:
+    """Return the pieces that are seen, each with the rays that reach it first."""
+    height, width = backdrop.numbers.shape
+    spread = placed.axes.transpose(2, 0, 1) * placed.half.T[:, :, None]
+    boxes = boxes_on_image(backdrop.view, placed.center, spread, (height, width))
+    boxes[placed.hidden] = 0
+    depth = np.full((height * FINE, width * FINE), FAR_M, dtype=np.float32)
+    found: list[tuple[int, list[int], Floats, Floats]] = []
+    for k, box in enumerate(boxes.tolist()):
+        left, top, right, bottom = box
+        if right <= left or bottom <= top:
+            continue
+        u = (np.arange(left * FINE, right * FINE) + 0.5) / (width * FINE)
+        v = (np.arange(top * FINE, bottom * FINE) + 0.5) / (height * FINE)
+        turned = backdrop.view.basis @ local[k].T
+        along = (turned[0] + np.multiply.outer(u, turned[1])).T.astype(np.float32)
+        down = np.multiply.outer(turned[2], v).astype(np.float32)
+        way = down[:, :, None] + along[:, None]
+        enter, leave = _span(solids, k, way, start[k].astype(np.float32)[:, None, None])
+        enter[(enter >= leave) | (enter <= 0.0)] = np.inf
+        part = depth[top * FINE : bottom * FINE, left * FINE : right * FINE]
+        np.minimum(part, enter, out=part)
+        found.append((k, box, way, enter))
+    pieces: list[Piece] = []
+    for k, (left, top, right, bottom), way, enter in found:
+        part = depth[top * FINE : bottom * FINE, left * FINE : right * FINE]
+        ray = np.flatnonzero((enter <= part) & (enter < FAR_M))
+        if not ray.size:
+            continue
+        row, column = np.divmod(ray, (right - left) * FINE)
+        pixel = (row // FINE) * (right - left) + column // FINE
+        rays = way.reshape(3, -1).take(ray, axis=1)
+        pieces.append(Piece(k, slice(top, bottom), slice(left, right), pixel, rays, enter.ravel().take(ray)))
+    return pieces
+
+
+def _lay(piece: Piece, solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdrop: Backdrop, light: Floats) -> None:
+    """Lay one piece over the light (3, h, w), in place."""
+    k = piece.number
+    place = light[:, piece.rows, piece.columns]
+    shape = place.shape[1:]
+    size = shape[0] * shape[1]
+    point = piece.t * piece.way
+    point += start[k].astype(np.float32)[:, None]
+    bevel = solids.bevel(placed)[k].astype(np.float32)
+    normal = local_normals(point, solids.round_part[:, k : k + 1], solids.flat_part[:, k : k + 1], bevel[:, None])
+    normal /= np.sqrt(np.einsum("in,in->n", normal, normal))
+    axes = placed.axes[k].astype(np.float32)
+    normal = axes @ normal
+    half = placed.half[k].astype(np.float32)[:, None]
+    to_eye = axes @ (piece.way * -half)
+    to_eye /= np.sqrt(np.einsum("in,in->n", to_eye, to_eye))
+    world = axes @ (point * half) + placed.center[k].astype(np.float32)[:, None]
+
+    hits = np.bincount(piece.pixel, minlength=size)
+    middle = [np.bincount(piece.pixel, weights=part, minlength=size) for part in (*world, *normal)]
+    seen = np.flatnonzero(hits)
+    mean = (np.stack(middle)[:, seen] / hits[seen]).astype(np.float32)
+    lit = np.ones(size, dtype=np.float32)
+    lit[seen] = 1.0 - _piece_shadow(k, mean[:3] + _LIFT_M * mean[3:], solids, placed, local)
+    color = _shade(normal, to_eye, lit.take(piece.pixel), world[2], to_linear(placed.rgba[k, :3]), backdrop)
+    place *= (1.0 - hits / FINE**2).astype(np.float32).reshape(shape)
+    for channel in range(3):
+        total = np.bincount(piece.pixel, weights=color[channel], minlength=size)
+        place[channel] += total.reshape(shape) / FINE**2
+
+
+def _piece_shadow(k: int, points: Floats, solids: Solids, placed: Placed, local: Doubles) -> Floats:
+    """Return the share of the lamp that other pieces hide from points (3, N) of piece ``k``."""
+    bits = np.zeros((len(_LAMP_PIECES) // 8, points.shape[1]), dtype=np.uint8)
+    radius = np.sqrt(np.square(placed.half).sum(axis=1))
+    offset = placed.center - placed.center[k]
+    along = offset @ KEY
+    reach = radius + radius[k]
+    aside = np.sqrt(np.maximum(np.square(offset).sum(axis=1) - along * along, 0.0))
+    near = (along > -reach) & (aside < reach + 1.3 * KEY_RADIUS * np.maximum(along, 0.0)) & ~placed.hidden
+    near[k] = False
+    for other in np.flatnonzero(near):
+        start = local[other].astype(np.float32) @ (points - placed.center[other].astype(np.float32)[:, None])
+        bits |= _shadowed(solids, int(other), local[other], start, _LAMP_PIECES)
+    return _share(bits)
+
+
+def _shade(normal: Floats, to_eye: Floats, lit: Floats, z: Floats, color: Floats, backdrop: Backdrop) -> Floats:
+    """Return the light (3, N) that goes to the eye.
+
+    Args:
+        normal: (3, N) unit. to_eye: (3, N) unit.
+        lit: (N,) share of the lamp that is seen.
+        z: (N,) height [m].
+        color: (3,) linear.
+        backdrop: for the height and the colour of the table.
+    """
+    key = KEY.astype(np.float32)
+    lamp = np.maximum(key @ normal, 0.0) * lit
+    rise = normal[2]
+    near = np.clip((z - (backdrop.table.center[2] if backdrop.table is not None else -1.0)) / 0.05, 0.0, 1.0)
+    ambient = 0.5 * (SKY_LIGHT - GROUND_LIGHT) * rise + 0.5 * (SKY_LIGHT + GROUND_LIGHT)
+    ambient *= 0.62 + 0.38 * np.sqrt(near)
+    halfway = key[:, None] + to_eye
+    halfway /= np.sqrt(np.einsum("in,in->n", halfway, halfway))
+    gleam = np.maximum(np.einsum("in,in->n", normal, halfway), 0.0)
+    facing = np.clip(np.einsum("in,in->n", normal, to_eye), 0.0, 1.0)
+    mirror = 2.0 * facing * rise - to_eye[2]
+    fresnel = 0.03 + 0.35 * (1.0 - facing) ** 5
+    shine = 0.35 * lit * gleam**60 + 0.06 * lit * gleam**8 + fresnel * (0.22 + 0.5 * np.clip(mirror, 0.0, 1.0))
+    return np.multiply.outer(color, KEY_LIGHT * lamp + ambient) + shine

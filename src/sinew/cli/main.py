@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except SinewError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        print(f"\nStopped. What was written is whole. To go on: {shlex.join(['sinew', *words])}", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        said = str(stopped) or "Stopped. What was written is whole."
+        print(f"\n{said} To go on: {shlex.join(['sinew', *words])}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has left; the interpreter must not complain when it flushes.

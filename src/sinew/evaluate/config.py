@@ -21,6 +21,6 @@ class EvaluateConfig:
     episodes: int = 100
     extra: int = 50
     controls: bool = True
-    rows: int = 16
+    rows: int = 32
     quick: int = 20
     videos: int = 8

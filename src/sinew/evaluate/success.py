@@ -21,8 +21,8 @@ from sinew.evaluate.plan import Listing
 from sinew.evaluate.policies import Blank, RandomPolicy
 from sinew.evaluate.unlit import unlit
 
-ROUNDS = 4
-"""Episodes of a job for every row that steps them; long enough that the rows stay busy to the end."""
+ROUNDS = 2
+"""Episodes of a job for every row that steps them: enough to keep the rows busy, few enough to share among workers."""
 
 Actor = Literal["policy", "blank", "random", "expert"]
 

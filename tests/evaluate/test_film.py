@@ -17,6 +17,7 @@ from sinew.core.rollout import run_episodes
 from sinew.core.types import NumpyObservation, Rows
 from sinew.evaluate.film import (
     FPS,
+    HERO_HOLD_S,
     HOLD_S,
     FilmJob,
     film_episode,
@@ -109,9 +110,11 @@ def test_panels_run_in_sync_and_wait_for_the_longest() -> None:
     ids = ("seen/left/1", "seen/left/1~other", "seen/left/1~wrong")
     parts = [film_episode(env, CONFIG.expert(), state_id, size=64, footer=False) for state_id in ids]
     together = hero(env, CONFIG.expert(), ids, size=64)
-    assert len(together.frames) == max(len(part.frames) for part in parts)
+    longer = round((HERO_HOLD_S - HOLD_S) * FPS)
+    assert len(together.frames) == max(len(part.frames) for part in parts) + longer
     assert together.instructions == ("go left", "go right", "go right")
     assert together.outcomes == tuple(part.outcomes[0] for part in parts)
+    assert together.start
     height, width = parts[0].frames[0].shape[:2]
     for number in (0, 3, len(together.frames) - 1):
         shown = together.frames[number]
@@ -120,6 +123,12 @@ def test_panels_run_in_sync_and_wait_for_the_longest() -> None:
         ):
             assert (picture == part.frames[min(number, len(part.frames) - 1)]).all()
     assert side_by_side(parts, 3).frames[0].shape[0] == height
+
+
+def test_panels_of_different_scenes_are_not_called_one_scene() -> None:
+    env = CONFIG.build(1)
+    assert hero(env, CONFIG.expert(), ("seen/left/1", "seen/right/4"), size=64).start == ()
+    assert hero(env, PointingExpert(CONFIG), ("seen/left/1", "seen/right/4"), size=64).points == ("goal", "self")
 
 
 def test_films_of_different_size_do_not_stand_side_by_side() -> None:

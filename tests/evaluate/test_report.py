@@ -142,7 +142,7 @@ def test_the_page_says_what_was_measured(content: ReportContent, clips: tuple[Cl
         "two sentences",
         "“go right”",
         "75 % of the failures of right end like this. The scripted expert succeeds from here.",
-        "Out of time, 12 ticks.",
+        "Out of time.",
         "tried out at 50 and 100 % of the training",
         "loss/total",
         "0.625",
@@ -161,6 +161,23 @@ def test_intervals_are_drawn_where_they_lie(content: ReportContent, clips: tuple
     ends = [(values["x1"], values["x2"]) for values in bars]
     assert (f"{100 * seen.low:.2f}%", f"{100 * seen.high:.2f}%") in ends
     assert ("cx", "95.00%") in [item for tag, values in page.tags if tag == "circle" for item in values.items()]
+
+
+def test_only_one_scene_is_called_one_scene(content: ReportContent, clips: tuple[Clip, ...]) -> None:
+    page = report.render(run_of(clips), content)
+    assert "One scene, two sentences, two outcomes" in page
+    assert "Rings mark" not in page
+    mixed = dataclasses.replace(clips[0], one_scene=False, points=("left_hand", "goal"))
+    page = report.render(run_of(clips), dataclasses.replace(content, hero=mixed))
+    assert "One scene" not in page
+    assert "Two sentences, two outcomes" in page
+    assert "Rings mark where it believes the left hand and the goal to be." in page
+
+
+def test_a_failure_that_did_not_happen_again_says_so(content: ReportContent, clips: tuple[Clip, ...]) -> None:
+    failed = Failure("seen", "right", dataclasses.replace(clips[1].outcomes[0], note="fell over"), 0.5, expert=None)
+    again = dataclasses.replace(content, failures=(FilmedFailure(failed, clips[2]),))
+    assert "In the evaluation it failed (fell over); filmed again, it succeeded." in report.render(run_of(clips), again)
 
 
 def test_missed_bars_are_named(content: ReportContent, make_cell: Callable[..., Cell], clips: tuple[Clip, ...]) -> None:

@@ -16,11 +16,11 @@ from sinew.core.files import write_bytes
 from sinew.evaluate.frame import ACCENT, BAD, GOOD, INK, PAPER, POINT_COLOURS, even
 
 Frames = Sequence[NDArray[np.uint8]]
-GIF_LADDER = ((1.0, 1, 96), (1.0, 2, 96), (0.85, 2, 64), (0.667, 2, 64), (0.667, 3, 48), (0.5, 4, 32))
+GIF_LADDER = ((1.0, 1, 240), (1.0, 1, 96), (1.0, 2, 96), (0.85, 2, 64), (0.667, 3, 48), (0.5, 4, 32))
 """Share of the width, every which frame, and colours: tried in turn until a GIF is small enough."""
 
 
-def mp4_bytes(frames: Frames, fps: int, *, quality: int = 25) -> bytes:
+def mp4_bytes(frames: Frames, fps: int, *, quality: int = 21) -> bytes:
     """Return an H.264 film that every browser plays (yuv420p, index in front).
 
     Args:
@@ -44,7 +44,7 @@ def mp4_bytes(frames: Frames, fps: int, *, quality: int = 25) -> bytes:
         return path.read_bytes()
 
 
-def gif_bytes(frames: Frames, fps: float, *, width: int, colours: int = 96) -> bytes:
+def gif_bytes(frames: Frames, fps: float, *, width: int, colours: int = 240) -> bytes:
     """Return an endless GIF with one palette for all frames.
 
     Args:

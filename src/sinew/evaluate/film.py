@@ -22,8 +22,8 @@ from sinew.evaluate.isolate import own_torch
 
 FPS = 12
 """Frames per second of playback."""
-HOLD_S = 0.8
-"""Seconds for which the last frame, with its mark, stands still."""
+HOLD_S, HERO_HOLD_S = 0.8, 2.0
+"""Seconds for which the last frame, with its mark, stands still: of one film, and of several side by side."""
 HERO_GIF_BYTES = 4_000_000
 
 
@@ -54,12 +54,16 @@ class Film:
         fps: frames per second of playback.
         instructions: the sentences that are seen, one per panel.
         outcomes: how each panel ended.
+        points: names of what the policy points at; empty where it does not.
+        start: what the policy's cameras saw first, where all panels saw the same; else empty.
     """
 
     frames: tuple[NDArray[np.uint8], ...]
     fps: int
     instructions: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
+    points: tuple[str, ...] = ()
+    start: tuple[NDArray[np.uint8], ...] = ()
 
     def save_mp4(self, path: Path) -> Path:
         """Write the film as H.264 and return the path."""
@@ -92,6 +96,7 @@ class FilmJob:
         state_ids: where it begins; several are filmed side by side.
         path: of the MP4; a JPEG stands beside it, and for several ids a GIF and a PNG, too.
         size: side of each picture [px].
+        columns: of the grid, for several ids.
     """
 
     env: EnvConfig
@@ -99,6 +104,7 @@ class FilmJob:
     state_ids: tuple[str, ...]
     path: Path
     size: int = 480
+    columns: int = 2
 
 
 @dataclass(frozen=True)
@@ -108,12 +114,16 @@ class Clip:
     Attributes:
         path: of the MP4. poster: of the JPEG that stands in for it.
         instructions: the sentences, one per panel. outcomes: how each ended.
+        points: names of what the policy points at; empty where it does not.
+        one_scene: all panels began with the same sight.
     """
 
     path: Path
     poster: Path
     instructions: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
+    points: tuple[str, ...] = ()
+    one_scene: bool = True
 
 
 class _Camera:
@@ -193,7 +203,8 @@ def film_episode(
         camera.instruction, outcome.ticks, outcome.ticks, outcome.ticks / hz, outcome.success, outcome.note
     )
     frames += [draw_frame(camera.shots[-1], ending, footer=footer)] * (1 + round(HOLD_S * FPS))
-    return Film(tuple(frames), FPS, (camera.instruction,), (outcome,))
+    points = tuple(dict.fromkeys(name for shot in camera.shots for name in shot.points))
+    return Film(tuple(frames), FPS, (camera.instruction,), (outcome,), points, camera.shots[0].views)
 
 
 def side_by_side(films: Sequence[Film], columns: int) -> Film:
@@ -220,9 +231,10 @@ def side_by_side(films: Sequence[Film], columns: int) -> Film:
             canvas[top : top + height, left : left + width] = film.frames[min(number, len(film.frames) - 1)]
         frames.append(canvas)
     instructions = tuple(sentence for film in films for sentence in film.instructions)
-    return Film(
-        tuple(frames), films[0].fps, instructions, tuple(outcome for film in films for outcome in film.outcomes)
-    )
+    outcomes = tuple(outcome for film in films for outcome in film.outcomes)
+    points = tuple(dict.fromkeys(name for film in films for name in film.points))
+    start = films[0].start if all(_same(film.start, films[0].start) for film in films) else ()
+    return Film(tuple(frames), films[0].fps, instructions, outcomes, points, start)
 
 
 def hero_states(env: VecEnv, number: int = 4) -> tuple[str, ...]:
@@ -235,7 +247,7 @@ def hero_states(env: VecEnv, number: int = 4) -> tuple[str, ...]:
 def hero(
     env: VecEnv, policy: Policy, state_ids: Sequence[str], *, size: int = 480, columns: int = 2, stride: int = 1
 ) -> Film:
-    """Film one scene under several sentences, side by side and in sync.
+    """Film one scene under several sentences, side by side and in sync, with a longer look at the end.
 
     Args:
         env: the world; row 0 is reset for each.
@@ -246,7 +258,9 @@ def hero(
         stride: ticks per frame.
     """
     films = [film_episode(env, policy, state_id, size=size, stride=stride, footer=False) for state_id in state_ids]
-    return side_by_side(films, columns)
+    film = side_by_side(films, columns)
+    longer = film.frames[-1:] * round((HERO_HOLD_S - HOLD_S) * FPS)
+    return dataclasses.replace(film, frames=film.frames + longer)
 
 
 def film_job(job: FilmJob) -> Clip:
@@ -263,12 +277,12 @@ def film_job(job: FilmJob) -> Clip:
         if len(job.state_ids) == 1:
             film = film_episode(env, policy, job.state_ids[0], size=job.size)
         else:
-            film = hero(env, policy, job.state_ids, size=job.size)
+            film = hero(env, policy, job.state_ids, size=job.size, columns=job.columns)
     if len(job.state_ids) > 1:
-        film.save_gif(job.path.with_suffix(".gif"), width=640)
+        film.save_gif(job.path.with_suffix(".gif"), width=720)
         film.save_png(job.path.with_suffix(".png"))
     poster = save(job.path.with_suffix(".jpg"), film.stand_in(width=480 * min(len(job.state_ids), 2)))
-    clip = Clip(film.save_mp4(job.path), poster, film.instructions, film.outcomes)
+    clip = Clip(film.save_mp4(job.path), poster, film.instructions, film.outcomes, film.points, bool(film.start))
     write_json(job.path.with_suffix(".json"), {**to_dict(clip), "path": job.path.name, "poster": poster.name})
     return clip
 
@@ -283,6 +297,10 @@ def load_clip(path: Path) -> Clip:
     source = path.with_suffix(".json")
     clip = from_dict(Clip, read_json(source), str(source))
     return dataclasses.replace(clip, path=path.parent / clip.path, poster=path.parent / clip.poster)
+
+
+def _same(one: Sequence[NDArray[np.uint8]], other: Sequence[NDArray[np.uint8]]) -> bool:
+    return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def _load_policy(job: FilmJob) -> Policy:

@@ -123,8 +123,10 @@ def _draw_sentence(canvas: Image.Image, instruction: str, size: int) -> None:
         draw.text((0.03 * size, height / 2), text, font=one, fill=fill, anchor="lm")
         return
     two = _font(round(0.042 * size))
-    lines = _wrap(text, two, room)
-    for number, line in enumerate(lines):
+    if two.getlength(text) <= room:
+        draw.text((0.03 * size, height / 2), text, font=two, fill=fill, anchor="lm")
+        return
+    for number, line in enumerate(_wrap(text, two, room)):
         draw.text((0.03 * size, height * (0.29 + 0.44 * number)), line, font=two, fill=fill, anchor="lm")
 
 

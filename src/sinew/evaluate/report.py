@@ -38,6 +38,10 @@ class FilmedFailure:
     @property
     def words(self) -> str:
         """How common this is and whether it could have gone well."""
+        if self.clip.outcomes[0].success:  # a batch of another size rounds otherwise, and a policy may draw
+            return (
+                f"In the evaluation it failed ({self.failure.outcome.note or 'no note'}); filmed again, it succeeded."
+            )
         often = f"{percent(self.failure.share)} % of the failures of {self.failure.task} end like this."
         if self.failure.expert is None:
             return often

@@ -126,7 +126,8 @@ def _variant_goal(config: TabletopConfig, scene: Start, base: str, name: str) ->
     if name == "silent":
         return scene.goal
     goal, layout = scene.goal, scene.layout
-    unknown = held_out(config) if not base.startswith("pairs/") else frozenset()
+    # What is judged must be a fair question: held-out pairs are asked for in their own split only.
+    unknown = held_out(config) if name == "other" and not base.startswith("pairs/") else frozenset()
     numbers = [k for k in range(len(layout.things)) if k == goal.target or layout.things[k] not in unknown]
     skills = SKILLS if name == "other" else (goal.skill,)
     options = [Goal(s, k, z) for s in skills for k in numbers for z in _zones(s, layout) if is_feasible(Goal(s, k, z), layout)]

@@ -193,9 +193,10 @@ class Store:
         self.lock()
         self._check(episodes)
         self._settle_targets(episodes[0])
-        arrays = [arrays_of(episode, self.columns) for episode in episodes]
-        num_bytes = sum(array.nbytes for row in arrays for array in row.values())
+        num_frames = sum(episode.num_frames for episode in episodes)
+        num_bytes = num_frames * sum(column.frame_bytes for column in self.columns.values())
         require_free(self.path, num_bytes, f"recording {len(episodes)} episodes")
+        arrays = [arrays_of(episode, self.columns) for episode in episodes]
         records: list[Record] = []
         offset = self.num_frames
         for episode, row in zip(episodes, arrays, strict=True):
@@ -275,7 +276,7 @@ class Store:
         return self._line_ends[-1] if self._line_ends else 0
 
     def _check(self, episodes: Sequence[Episode]) -> None:
-        sizes = {name: size for name, size in self.target_sizes.items() if size is not None}
+        sizes = {name: size for name, size in self.target_sizes.items() if size is not None and self.records}
         known = self.spec
         for episode in episodes:
             episode.check()

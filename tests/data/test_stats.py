@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sinew.core.errors import DataError
+from sinew.core.types import Statistics
+from sinew.data.episode import Episode
+from sinew.data.stats import statistics
+from sinew.data.store import Store
+from toy_data import SPEC, random_episode
+
+
+def store_of(path: Path, episodes: list[Episode]) -> Store:
+    store = Store.create(path, SPEC, tuple(episodes[0].targets))
+    store.append(episodes)
+    return store
+
+
+def assert_describes(found: Statistics, rows: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> None:
+    assert found.count == len(rows)
+    for name, wanted in (
+        ("mean", rows.mean(axis=0)),
+        ("std", rows.std(axis=0)),
+        ("low", rows.min(axis=0)),
+        ("high", rows.max(axis=0)),
+        ("q01", np.quantile(rows, 0.01, axis=0)),
+        ("q99", np.quantile(rows, 0.99, axis=0)),
+    ):
+        values = getattr(found, name)
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values, wanted, rtol=1e-6, atol=1e-12, err_msg=name)
+
+
+def test_statistics_equal_numpy_over_the_training_frames_of_all_stores(tmp_path: Path) -> None:
+    episodes = [random_episode(number, 5, held_out=number in (2, 9)) for number in range(12)]
+    stores = [store_of(tmp_path / "a", episodes[:7]), store_of(tmp_path / "b", episodes[7:])]
+    training = [episode for episode in episodes if not episode.held_out]
+    found = statistics(stores)
+    assert list(found) == ["state", "action", "targets.goal"]
+    assert_describes(found["state"], np.concatenate([episode.state for episode in training]).astype(np.float64))
+    assert_describes(found["action"], np.concatenate([episode.action for episode in training]).astype(np.float64))
+    goals = np.concatenate([episode.targets["goal"] for episode in training])
+    assert_describes(found["targets.goal"], goals.astype(np.float64))
+
+
+def test_a_large_offset_does_not_eat_the_spread(tmp_path: Path) -> None:
+    state = np.full((1000, 2), 1e4, np.float32)
+    state[::2] += 0.125
+    actions = np.zeros((1000, 2), np.float32)
+    images = {"front": np.zeros((1000, 3, 4, 4), np.uint8)}
+    episode = random_episode(0, state=state, action=actions, executed=actions, images=images, targets={})
+    found = statistics([store_of(tmp_path / "s", [episode])])
+    np.testing.assert_array_equal(found["state"].std, np.float32(0.0625))
+    np.testing.assert_array_equal(found["state"].mean, np.float32(1e4 + 0.0625))
+
+
+def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
+    goal = np.array([[1, 2], [np.nan, np.nan], [3, 6]], np.float32)
+    found = statistics([store_of(tmp_path / "s", [random_episode(0, targets={"goal": goal})])])["targets.goal"]
+    assert_describes(found, goal[[0, 2]].astype(np.float64))
+
+
+def test_a_column_without_any_value_is_an_error_that_names_it(tmp_path: Path) -> None:
+    episode = random_episode(0, targets={"goal": np.full((3, 1), np.nan, np.float32)})
+    with pytest.raises(DataError, match=r"targets\.goal has no value in any training frame of .*s"):
+        statistics([store_of(tmp_path / "s", [episode])])
+    with pytest.raises(DataError, match="state has no value"):
+        statistics([store_of(tmp_path / "held out", [replace(random_episode(0), held_out=True)])])

@@ -26,8 +26,6 @@ from sinew.envs.tabletop.shading import (
     KEY_RADIUS,
     KEY_SHARE,
     SKY_LIGHT,
-    shadow_spots,
-    spot_amount,
     to_linear,
 )
 
@@ -43,11 +41,13 @@ def _lamp(count: int) -> Doubles:
     angle = np.arange(count) * np.pi * (3.0 - np.sqrt(5.0))
     side = np.cross(KEY, (0.0, 0.0, 1.0))
     side /= np.linalg.norm(side)
-    across = np.multiply.outer(radius * np.cos(angle), side) + np.multiply.outer(radius * np.sin(angle), np.cross(KEY, side))
+    across = np.multiply.outer(radius * np.cos(angle), side) + np.multiply.outer(
+        radius * np.sin(angle), np.cross(KEY, side)
+    )
     return KEY + across
 
 
-_LAMP_TABLE, _LAMP_PIECES = _lamp(32), _lamp(8)
+_LAMP_TABLE, _LAMP_PIECES = _lamp(32), _lamp(24)
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,13 @@ def _span(solids: Solids, k: int, way: Floats, start: Floats) -> tuple[Floats, F
 
 
 def _shadowed(solids: Solids, k: int, local: Doubles, start: Floats, lamp: Doubles) -> NDArray[np.uint8]:
-    """Return for points ``start`` (3, N), in the frame of piece ``k``, which lamp points it hides, as bits (L / 8, N)."""
-    way = (local @ lamp.T).astype(np.float32)[:, :, None]
-    enter, leave = _span(solids, k, way, start[:, None])
-    return np.packbits((enter < leave) & (leave > 0.0), axis=0)
+    """Return for points ``start`` (3, N), in the frame of piece ``k``, what it hides of the lamp, as bits (L / 8, N)."""
+    bits = np.empty((len(lamp) // 8, start.shape[1]), dtype=np.uint8)
+    for byte, eight in zip(bits, lamp.reshape(-1, 8, 3), strict=True):  # eight at a time stay in the cache
+        way = (local @ eight.T).astype(np.float32)[:, :, None]
+        enter, leave = _span(solids, k, way, start[:, None])
+        byte[:] = np.packbits((enter < leave) & (leave > 0.0), axis=0)[0]
+    return bits
 
 
 def _share(bits: NDArray[np.uint8]) -> Floats:
@@ -126,7 +129,9 @@ def _table_shade(solids: Solids, placed: Placed, local: Doubles, backdrop: Backd
             continue
         x, y = xy[:, top:bottom, left:right].reshape(2, -1)
         matrix = local[k].astype(np.float32)
-        start = matrix[:, :1] * (x - np.float32(placed.center[k, 0])) + matrix[:, 1:2] * (y - np.float32(placed.center[k, 1]))
+        start = matrix[:, :1] * (x - np.float32(placed.center[k, 0])) + matrix[:, 1:2] * (
+            y - np.float32(placed.center[k, 1])
+        )
         start += (matrix[:, 2] * np.float32(level - placed.center[k, 2]))[:, None]
         hidden = _shadowed(solids, k, local[k], start, _LAMP_TABLE)
         bits[:, top:bottom, left:right] |= hidden.reshape(-1, bottom - top, right - left)
@@ -136,7 +141,7 @@ def _table_shade(solids: Solids, placed: Placed, local: Doubles, backdrop: Backd
 
 def _see(solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdrop: Backdrop) -> list[Piece]:
     """Return the pieces that are seen, each with the rays that reach it first."""
-    height, width = backdrop.numbers.shape
+    (height, width), table = backdrop.numbers.shape, backdrop.table
     spread = placed.axes.transpose(2, 0, 1) * placed.half.T[:, :, None]
     boxes = boxes_on_image(backdrop.view, placed.center, spread, (height, width))
     boxes[placed.hidden] = 0
@@ -154,6 +159,8 @@ def _see(solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdro
         way = down[:, :, None] + along[:, None]
         enter, leave = _span(solids, k, way, start[k].astype(np.float32)[:, None, None])
         enter[(enter >= leave) | (enter <= 0.0)] = np.inf
+        if table is not None and placed.center[k, 2] - np.abs(spread[:, k, 2]).sum() < table.center[2]:
+            enter[enter > table.hides(backdrop.view, u, v[:, None])] = np.inf
         part = depth[top * FINE : bottom * FINE, left * FINE : right * FINE]
         np.minimum(part, enter, out=part)
         found.append((k, box, way, enter))
@@ -170,7 +177,9 @@ def _see(solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdro
     return pieces
 
 
-def _lay(piece: Piece, solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdrop: Backdrop, light: Floats) -> None:
+def _lay(
+    piece: Piece, solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdrop: Backdrop, light: Floats
+) -> None:
     """Lay one piece over the light (3, h, w), in place."""
     k = piece.number
     place = light[:, piece.rows, piece.columns]
@@ -221,7 +230,8 @@ def _shade(normal: Floats, to_eye: Floats, lit: Floats, z: Floats, color: Floats
     """Return the light (3, N) that goes to the eye.
 
     Args:
-        normal: (3, N) unit. to_eye: (3, N) unit.
+        normal: (3, N) unit.
+        to_eye: (3, N) unit.
         lit: (N,) share of the lamp that is seen.
         z: (N,) height [m].
         color: (3,) linear.
@@ -238,6 +248,6 @@ def _shade(normal: Floats, to_eye: Floats, lit: Floats, z: Floats, color: Floats
     gleam = np.maximum(np.einsum("in,in->n", normal, halfway), 0.0)
     facing = np.clip(np.einsum("in,in->n", normal, to_eye), 0.0, 1.0)
     mirror = 2.0 * facing * rise - to_eye[2]
-    fresnel = 0.03 + 0.35 * (1.0 - facing) ** 5
-    shine = 0.35 * lit * gleam**60 + 0.06 * lit * gleam**8 + fresnel * (0.22 + 0.5 * np.clip(mirror, 0.0, 1.0))
+    fresnel = 0.02 + 0.30 * (1.0 - facing) ** 5
+    shine = 0.40 * lit * gleam**70 + 0.03 * lit * gleam**8 + fresnel * (0.22 + 0.5 * np.clip(mirror, 0.0, 1.0))
     return np.multiply.outer(color, KEY_LIGHT * lamp + ambient) + shine

@@ -66,7 +66,10 @@ class RayCamera:
             table = Table.of(model, data, int(self._planes[0])) if self._planes.size else None
             size = (self.height, self.width)
             offsets = np.zeros((1, 2)) if self.film else quick.OFFSETS
-            self._backdrop, self._key = make_backdrop(view, table, self._paint(data), size, offsets), key
+            self._backdrop, self._key = (
+                make_backdrop(view, table, self._paint(data), size, offsets, grain=self.film),
+                key,
+            )
         return self._backdrop
 
     def _paint(self, data: mujoco.MjData) -> Zones:

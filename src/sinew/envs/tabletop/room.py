@@ -9,7 +9,7 @@ import numpy as np
 
 from sinew.core.errors import ConfigError
 from sinew.envs.tabletop.rays import Doubles, Floats, Ints
-from sinew.envs.tabletop.shading import TABLE_LIGHT, sky, spot_amount, table_light, to_linear, zone_spots
+from sinew.envs.tabletop.shading import TABLE_LIGHT, sky, spot_amount, table_light, to_linear, wood_grain, zone_spots
 
 FAR_M = np.float32(1e6)
 """Depth of a ray that meets nothing [m]."""
@@ -80,6 +80,12 @@ class Table:
         x, y = (start[k] + t * (basis[0, k] + basis[1, k] * u + basis[2, k] * v) for k in (0, 1))
         return x, y
 
+    def hides(self, view: View, u: Doubles, v: Doubles) -> Doubles:
+        """Return the depth behind which the table top hides rays (...), ``FAR_M`` where it does not [m]."""
+        t = self.depth(view, u, v)
+        seen = (t > 0.0) & (self.margin(*self.at(view, t, u, v)) > 0.0)
+        return np.where(seen, t, FAR_M)
+
     def margin(self, x: Doubles, y: Doubles) -> Doubles:
         """Return the distance to the nearest edge [m], negative outside."""
         return np.minimum(self.half[0] - np.abs(x), self.half[1] - np.abs(y))
@@ -117,7 +123,9 @@ class Backdrop:
     is_table: Floats
 
 
-def make_backdrop(view: View, table: Table | None, zones: Zones, size: tuple[int, int], offsets: Doubles) -> Backdrop:
+def make_backdrop(
+    view: View, table: Table | None, zones: Zones, size: tuple[int, int], offsets: Doubles, *, grain: bool = False
+) -> Backdrop:
     """Draw the empty room.
 
     Args:
@@ -126,6 +134,7 @@ def make_backdrop(view: View, table: Table | None, zones: Zones, size: tuple[int
         zones: painted on it.
         size: height and width of the image [px].
         offsets: (S, 2) where the rays of a pixel go, right and down of its middle [px].
+        grain: give the table the figure of wood.
     """
     height, width = size
     scale = np.array([1.0 / width, 1.0 / height])
@@ -137,19 +146,19 @@ def make_backdrop(view: View, table: Table | None, zones: Zones, size: tuple[int
     table_xy, is_table = np.zeros((2, u.size)), np.zeros(u.size)
     if table is not None:
         t = table.depth(view, u, v)
-        table_xy = np.stack(table.at(view, t, u, v))
-        margin = table.margin(*table_xy)
-        pixel_m = np.maximum(np.abs(t), 0.1) * (np.linalg.norm(view.basis[1]) / width)
-        is_table = np.where(t > 0.0, np.clip(margin / pixel_m + 0.5, 0.0, 1.0), 0.0).astype(np.float32)
-        top = table_light(table.color, *table_xy, margin)
-        table_xy += table.center[:2, None]
-        middle_m = float(view.project(table.center)[1] * np.linalg.norm(view.basis[1]) / width)
-        paint_zones(top, zones, *table_xy, middle_m)
-        light += is_table * (top - light)
+        x, y = table.at(view, t, u, v)
+        margin = table.margin(x, y)
+        pixel = float(np.linalg.norm(view.basis[1])) / width
+        is_table = np.where(t > 0.0, np.clip(margin / (np.maximum(np.abs(t), 0.1) * pixel) + 0.5, 0.0, 1.0), 0.0)
+        top = table_light(table.color, x, y, margin)
+        x, y = x + table.center[0], y + table.center[1]
+        if grain:
+            top *= wood_grain(x, y)
+        paint_zones(top, zones, x, y, float(view.project(table.center)[1]) * pixel)
+        table_xy = np.stack([x, y])
+        light += is_table.astype(np.float32) * (top - light)
         for ray, (step_u, step_v) in enumerate(steps):
-            t = table.depth(view, u + step_u, v + step_v)
-            seen = (t > 0.0) & (table.margin(*table.at(view, t, u + step_u, v + step_v)) > 0.0)
-            depth[ray, seen] = t[seen]
+            depth[ray] = table.hides(view, u + step_u, v + step_v)
     return Backdrop(
         view,
         table,
@@ -159,7 +168,7 @@ def make_backdrop(view: View, table: Table | None, zones: Zones, size: tuple[int
         np.stack([u, v]).astype(np.float32),
         np.arange(u.size).reshape(size),
         table_xy.astype(np.float32),
-        np.asarray(is_table, dtype=np.float32),
+        is_table.astype(np.float32),
     )
 
 
@@ -189,7 +198,7 @@ def boxes_on_image(view: View, center: Doubles, spread: Doubles, size: tuple[int
     points += ((center - view.origin) @ scaled).ravel()
     points = points.reshape(8, -1, 3)
     depth = points[..., 2:]
-    near = depth.min() < _NEAR_M
+    near = depth.min(initial=FAR_M) < _NEAR_M
     xy = points[..., :2] / (np.maximum(depth, _NEAR_M) if near else depth)
     box = np.concatenate([xy.min(axis=0), np.ceil(xy.max(axis=0))], axis=1)
     if near:

@@ -145,6 +145,26 @@ def table_light(color: Floats, x: Doubles, y: Doubles, margin: Doubles) -> Float
     return np.multiply.outer(to_linear(color), level).astype(np.float32)
 
 
+def wood_grain(x: Doubles, y: Doubles) -> Floats:
+    """Return factors (...) near 1 on the light of table points [m]: boards along x, each with its own fine figure."""
+    board = np.floor(y / _BOARD_M)
+    across = y / _BOARD_M - board
+    own = np.modf(np.sin(board * 12.9898 + 4.1) * 437.5)[0]
+    shift = x + 0.7 * own
+    drift = 0.006 * np.sin(9.0 * shift + 5.0 * own) + 0.003 * np.sin(23.0 * shift + 40.0 * own)
+    ring = (y + drift) * (1.0 + 0.25 * own)
+    figure = 0.55 * np.sin(520.0 * ring + 2.0 * np.sin(6.0 * shift)) + 0.45 * np.sin(
+        1130.0 * ring + 3.0 * np.sin(11.0 * shift)
+    )
+    figure += 0.5 * np.sin(170.0 * ring + 6.0 * own)
+    seam = np.exp(-np.square(np.minimum(across, 1.0 - across) * (_BOARD_M / 0.0011)))
+    return (1.0 + 0.022 * figure + 0.045 * own - 0.22 * seam).astype(np.float32)
+
+
+_BOARD_M = 0.09
+"""Width of the table's boards [m]."""
+
+
 def matt_light(key: Floats, rise: Floats) -> Floats:
     """Return the light (N,) that a white matt surface sends out.
 
@@ -152,4 +172,7 @@ def matt_light(key: Floats, rise: Floats) -> Floats:
         key: (N,) cosine to the key light, at least 0.
         rise: (N,) cosine to straight up.
     """
-    return KEY_LIGHT * key + (0.5 * (SKY_LIGHT - GROUND_LIGHT) * rise + 0.5 * (SKY_LIGHT + GROUND_LIGHT))
+    light = KEY_LIGHT * key
+    light += 0.5 * (SKY_LIGHT - GROUND_LIGHT) * rise
+    light += 0.5 * (SKY_LIGHT + GROUND_LIGHT)
+    return light

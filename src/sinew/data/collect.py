@@ -165,6 +165,8 @@ def _fill(store: Store, plan: _Plan, pool: Executor | None, on_progress: Callabl
     held_out = {task: plan.held_out(task) for task in plan.quotas}
     kept, begun = dict.fromkeys(plan.quotas, 0), dict.fromkeys(plan.quotas, 0)
     on_progress(store.num_episodes, wanted)
+    if store.num_episodes == wanted:
+        return
     while missing := {task: quota - kept[task] for task, quota in plan.quotas.items() if kept[task] < quota}:
         jobs = plan.round(begun, missing)
         # Jobs before the one that holds the last stored episode were appended in full; that one perhaps in part.

@@ -9,6 +9,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,9 +21,7 @@ C = TypeVar("C")
 
 def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401  (any config dataclass)
     """Return a config as plain JSON values."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(type(config)).dump_python(config, mode="json")
+    return _adapter(type(config)).dump_python(config, mode="json")
 
 
 def from_dict(kind: type[C], content: Any, source: str) -> C:  # noqa: ANN401  (any JSON value)
@@ -36,11 +35,11 @@ def from_dict(kind: type[C], content: Any, source: str) -> C:  # noqa: ANN401  (
     Raises:
         ConfigError: unknown keys, missing keys or wrong values, all listed.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     unknown = list(_unknown_keys(kind, content, ""))
     try:
-        result = TypeAdapter(kind).validate_python(content)
+        result = _adapter(kind).validate_python(content)
     except ValidationError as error:
         lines = [
             f"  {'.'.join(str(part) for part in item['loc']) or kind.__name__}: {item['msg']}"
@@ -62,9 +61,18 @@ def load(kind: type[C], path: Path) -> C:
     return from_dict(kind, read_json(path), str(path))
 
 
-def digest(config: Any) -> str:  # noqa: ANN401  (any config dataclass)
-    """Return eight hexadecimal digits that change with any setting."""
-    return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:8]
+def digest(*parts: Any) -> str:  # noqa: ANN401  (any config dataclass or JSON value)
+    """Return eight hexadecimal digits that change with any setting of any part."""
+    plain = [to_dict(part) if dataclasses.is_dataclass(part) else part for part in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
+
+
+@lru_cache(maxsize=64)
+def _adapter(kind: Any) -> Any:  # noqa: ANN401
+    """Return pydantic's validator of a type; making one takes many milliseconds."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def _unknown_keys(kind: Any, content: Any, prefix: str) -> list[str]:  # noqa: ANN401

@@ -37,7 +37,7 @@ class FilmVisionConfig:
     """
 
     kind: Literal["film"] = "film"
-    channels: tuple[int, ...] = (24, 48, 48)
+    channels: tuple[int, ...] = (16, 32, 32, 32)
 
 
 @dataclass(frozen=True)

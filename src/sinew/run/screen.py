@@ -1,0 +1,44 @@
+"""What a run prints: on a terminal with life, in a log as plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+console = Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """Print a sentence; square brackets mean themselves."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def heading(text: str) -> None:
+    """Print the name of a phase."""
+    console.print()
+    console.print(text, style="bold", markup=False)
+
+
+@contextmanager
+def counting(what: str) -> Generator[Callable[[int, int], None]]:
+    """Yield a function of (done, wanted) that shows a bar on a terminal, and quarters as lines elsewhere."""
+    if console.is_terminal:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        with Progress(
+            "  {task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+        ) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, wanted: bar.update(task, completed=done, total=wanted)
+        return
+    shown = [0]
+
+    def count(done: int, wanted: int) -> None:
+        quarter = 4 * done // max(1, wanted)
+        if quarter > shown[0]:
+            shown[0] = quarter
+            say(f"  {what}: {done} of {wanted}")
+
+    yield count

@@ -1,0 +1,188 @@
+"""Training from nothing to a report: collect, train, evaluate, report; each phase goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from sinew.core.errors import ConfigError
+from sinew.core.rundir import RunDir
+from sinew.data.collect import collect
+from sinew.data.store import Store
+from sinew.engine import runcard
+from sinew.engine.progress import Progress, clock
+from sinew.engine.trainer import Trainer
+from sinew.engine.workers import num_cores, start_workers
+from sinew.evaluate.film import FilmJob, film_job, hero_states
+from sinew.run.clock import Clock
+from sinew.run.measuring import Tryout, measure
+from sinew.run.parts import build_policy, build_recipe, run_path, store_path
+from sinew.run.reporting import next_steps, pooled_report, write
+from sinew.run.screen import console, counting, heading, say
+
+if TYPE_CHECKING:
+    from sinew.run import RunConfig
+
+
+def train_seeds(config: RunConfig, *, root: Path, command: str, seeds: int) -> tuple[Path, ...]:
+    """Train one run per seed and, for several, report on all of them together."""
+    check(config)
+    configs = [dataclasses.replace(config, seed=config.seed + number) for number in range(seeds)]
+    paths = tuple(train_one(one, root=root, command=command, alone=seeds == 1) for one in configs)
+    if seeds > 1:
+        pooled_report(paths, run_path(config, root).with_name(f"{run_path(config, root).name}-{seeds}-seeds"))
+    return paths
+
+
+def check(config: RunConfig) -> None:
+    """Refuse settings that cannot work together, before anything is written.
+
+    Raises:
+        ConfigError: with what was seen and wanted.
+    """
+    if not 1 <= config.policy.execute <= config.policy.horizon:
+        raise ConfigError(
+            f"--policy.execute {config.policy.execute}: wanted 1 to {config.policy.horizon}, the horizon (--policy.horizon)."
+        )
+    if config.loop.updates < 1 or config.policy.history < 1:
+        raise ConfigError(
+            f"--loop.updates {config.loop.updates}, --policy.history {config.policy.history}: both must be at least 1."
+        )
+    if config.policy.grounding.weight:
+        known, wanted = config.env.build(1).target_names, [name for name, _ in config.policy.grounding.points]
+        if not set(wanted) <= set(known):
+            raise ConfigError(
+                f"--policy.grounding.points: {', '.join(wanted)} wanted, {config.env.kind} labels {', '.join(known)}."
+            )
+
+
+def train_one(config: RunConfig, *, root: Path, command: str, alone: bool) -> Path:
+    """Run one training to its end and return its directory; a finished one is only pointed to.
+
+    Args:
+        config: everything that determines the run.
+        root: directory that holds runs.
+        command: what was typed.
+        alone: whether to look at a finished run as the answer, not as one of several.
+
+    Raises:
+        CheckpointError: another process works on it, or the directory is not a run's.
+    """
+    rundir = RunDir(run_path(config, root))
+    if rundir.config.exists() and rundir.phase == "done":
+        say(f"{rundir.path} is finished. Another seed: --seed {config.seed + 1}.")
+        if alone:
+            next_steps(rundir.path)
+        return rundir.path
+    with rundir:
+        start = rundir.claim(config, may_differ=("workers",))
+        going_on = (
+            f"Going on with {rundir.path} ({rundir.phase})." if start == "resume" else f"Run directory: {rundir.path}"
+        )
+        say(going_on)
+        timer = Clock(rundir.path / "timings.json")
+        torch.set_num_threads(num_cores())
+        with start_workers(config.workers) as pool:
+            _phases(config, rundir, root=root, command=command, pool=pool, timer=timer)
+    next_steps(rundir.path)
+    return rundir.path
+
+
+def _phases(config: RunConfig, rundir: RunDir, *, root: Path, command: str, pool: Executor, timer: Clock) -> None:
+    """Do what is left to do; what is done already is found on disk."""
+    first_look(config, rundir, pool)
+    with timer.phase("collect"):
+        demonstrations = collect_phase(config, store_path(config, root), pool)
+    if rundir.phase in ("collect", "train"):
+        rundir.enter("train")
+        with timer.phase("train"):
+            train_phase(config, rundir, demonstrations, command=command, pool=pool, timer=timer)
+        rundir.enter("evaluate")
+    if rundir.phase == "evaluate":
+        with timer.phase("evaluate"):
+            measure(config, rundir, pool)
+        rundir.enter("report")
+    with timer.phase("report"):
+        write(config, rundir, command=command, pool=pool, timer=timer)
+    rundir.enter("done")
+
+
+def first_look(config: RunConfig, rundir: RunDir, pool: Executor) -> None:
+    """Show the world at once: a picture in the terminal, and a film of the expert in the run directory."""
+    world = config.env.build(1)
+    state = hero_states(world, 1)[0]
+    obs = world.reset([state])
+    if console.is_terminal and console.color_system in ("256", "truecolor"):
+        from sinew.evaluate.terminal import half_blocks
+
+        console.print(half_blocks(world.picture(0, 256), min(64, console.width)))
+        say(f'  "{obs.instruction[0]}"')
+    path = rundir.videos / "expert.mp4"
+    if not path.exists():
+        film = pool.submit(film_job, FilmJob(config.env, "expert", (state,), path, size=480))
+        film.add_done_callback(lambda _: say(f"  a first film, the scripted expert: {path}"))
+
+
+def collect_phase(config: RunConfig, path: Path, pool: Executor) -> Store:
+    """Record the demonstrations, or find them recorded."""
+    heading("Demonstrations")
+    with counting("episodes") as count:
+        store = collect(path, config.env, config.collect, seed=config.seed, pool=pool, on_progress=count)
+    say(f"  {store.num_episodes} episodes, {store.num_frames} frames in {path}")
+    return store
+
+
+def train_phase(
+    config: RunConfig, rundir: RunDir, demonstrations: Store, *, command: str, pool: Executor, timer: Clock
+) -> None:
+    """Train to the end, trying the policy out on the way."""
+    heading("Training")
+    with Progress(config.loop.updates, console=console) as progress:
+        policy = build_policy(config, demonstrations)
+        recipe = build_recipe(config, policy, demonstrations, rundir, pool=pool, note=progress.note)
+        plan = runcard.Plan(
+            purpose=f"{config.name}: a policy that follows instructions, trained with {config.recipe.kind}.",
+            command=command,
+            config=config,
+            data={"episodes": demonstrations.num_episodes, "frames": demonstrations.num_frames},
+            risks=risks(config, demonstrations),
+        )
+        runcard.start(rundir, plan, recipe.modules)
+        tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note)
+        trainer = Trainer(
+            recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=progress.show, on_note=progress.note
+        )
+        state = trainer.run()
+    say(f"  {config.loop.updates} updates in {clock(state.elapsed_s)}")
+
+
+def risks(config: RunConfig, demonstrations: Store) -> tuple[str, ...]:
+    """Return what may go wrong with this run, in sentences."""
+    found: list[str] = []
+    held_out = sum(record.held_out for record in demonstrations.records)
+    if held_out == 0:
+        found.append("No held-out episodes: over-fitting shows only in closed loop. Raise --collect.held-out.")
+    if demonstrations.num_episodes < 50:  # noqa: PLR2004
+        found.append(f"{demonstrations.num_episodes} episodes are few: expect failures away from them.")
+    rows = config.loop.updates * (getattr(config.recipe, "inner", config.recipe)).batch
+    epochs = rows / max(1, demonstrations.num_frames)
+    if epochs < 1:
+        found.append(f"The run sees {100 * epochs:.0f} % of the frames once. Raise --loop.updates.")
+    return tuple(found)
+
+
+def collect_only(config: RunConfig, *, out: Path | None) -> Path:
+    """Record demonstrations where training would look for them, or in ``out``."""
+    path = out or store_path(config, Path("runs"))
+    with start_workers(config.workers) as pool:
+        store = collect_phase(config, path, pool)
+    table: dict[str, list[int]] = {}
+    for record in store.records:
+        table.setdefault(record.task, []).append(record.frames)
+    for task, frames in table.items():
+        say(f"  {task:<12}{len(frames):>6} episodes {sum(frames):>8} frames")
+    return path

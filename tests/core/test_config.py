@@ -89,3 +89,8 @@ def test_digest_changes_with_any_setting_and_only_then() -> None:
         replace(FULL, note=None),
     ]
     assert len({digest(config) for config in [FULL, *others]}) == 6
+
+
+def test_digest_covers_every_part() -> None:
+    assert digest(FULL, 1) == digest(FULL, 1)
+    assert len({digest(FULL), digest(FULL, 1), digest(FULL, 2), digest(FULL, FULL)}) == 4

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,28 +30,36 @@ def contents(path: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished store; copy it before changing anything."""
+    path = tmp_path_factory.mktemp("whole") / "s"
+    collect(path, ENV, CONFIG, seed=0)
+    return path
+
+
 def killed(path: Path) -> None:
     """A worker that dies at once."""
     signal.raise_signal(signal.SIGKILL)
 
 
-def test_as_many_successes_as_asked_for_are_kept_in_their_shares(tmp_path: Path) -> None:
-    store = collect(tmp_path / "s", ENV, CONFIG, seed=0)
+def test_as_many_successes_as_asked_for_are_kept_in_their_shares(whole: Path) -> None:
+    store = Store.open(whole)
     assert Counter(record.task for record in store.records) == {"left": 40, "right": 20}
     assert all(record.success for record in store.records)
     assert len({record.id for record in store.records}) == 60
-    assert not (tmp_path / "s" / "writer.lock").exists()
+    assert not (whole / "writer.lock").exists()
 
 
-def test_failures_are_replaced_by_the_next_initial_states(tmp_path: Path) -> None:
-    store = collect(tmp_path / "s", ENV, CONFIG, seed=0)
+def test_failures_are_replaced_by_the_next_initial_states(whole: Path) -> None:
+    store = Store.open(whole)
     for task, quota in (("left", 40), ("right", 20)):
         numbers = sorted(int(record.id.split("/")[-1]) for record in store.records if record.task == task)
         assert numbers == [number for number in range(2 * quota) if number % ENV.stuck][:quota]
 
 
-def test_held_out_episodes_are_a_share_of_every_task(tmp_path: Path) -> None:
-    store = collect(tmp_path / "s", ENV, CONFIG, seed=0)
+def test_held_out_episodes_are_a_share_of_every_task(whole: Path, tmp_path: Path) -> None:
+    store = Store.open(whole)
     assert Counter(record.task for record in store.records if record.held_out) == {"left": 4, "right": 2}
     other = collect(tmp_path / "t", ENV, CONFIG, seed=1)
     assert [record.held_out for record in other.records] != [record.held_out for record in store.records]
@@ -58,42 +67,32 @@ def test_held_out_episodes_are_a_share_of_every_task(tmp_path: Path) -> None:
     assert not any(record.held_out for record in none.records)
 
 
-def test_groups_change_the_order_and_nothing_else(tmp_path: Path) -> None:
+def test_groups_change_the_order_and_nothing_else(whole: Path, tmp_path: Path) -> None:
     def lines(store: Store) -> set[str]:
         rows = [(record.id, record.frames, record.crc, record.held_out) for record in store.records]
         return {json.dumps(row) for row in rows}
 
-    one = collect(tmp_path / "s", ENV, CONFIG, seed=0)
-    two = collect(tmp_path / "t", ENV, replace(CONFIG, group=60), seed=0)
-    assert lines(one) == lines(two)
+    other = collect(tmp_path / "t", ENV, replace(CONFIG, group=60), seed=0)
+    assert lines(other) == lines(Store.open(whole))
 
 
-def test_a_pool_changes_no_byte(tmp_path: Path) -> None:
-    collect(tmp_path / "here", ENV, CONFIG, seed=0)
+def test_a_pool_changes_no_byte(whole: Path, tmp_path: Path) -> None:
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         collect(tmp_path / "there", ENV, CONFIG, seed=0, pool=pool)
-    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert contents(tmp_path / "there") == contents(whole)
 
 
-def test_progress_is_told_from_start_to_end(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    collect(tmp_path / "s", ENV, CONFIG, seed=0, on_progress=lambda done, wanted: seen.append((done, wanted)))
-    assert seen[0] == (0, 60)
-    assert seen[-1] == (60, 60)
-    assert seen == sorted(seen)
-    seen.clear()
-    collect(tmp_path / "s", ENV, CONFIG, seed=0, on_progress=lambda done, wanted: seen.append((done, wanted)))
-    assert seen == [(60, 60)]
-
-
-@pytest.mark.parametrize("kept", [0, 1, 6, 7, 30, 54, 59])
-def test_a_store_cut_anywhere_is_completed_to_the_same_bytes(tmp_path: Path, kept: int) -> None:
-    store = collect(tmp_path / "s", ENV, CONFIG, seed=0)
-    wanted = contents(tmp_path / "s")
+@pytest.mark.parametrize("kept", [0, 1, 6, 7, 30, 54, 59, 60])
+def test_a_store_cut_anywhere_is_completed_to_the_same_bytes(whole: Path, tmp_path: Path, kept: int) -> None:
+    shutil.copytree(whole, tmp_path / "s")
+    store = Store.open(tmp_path / "s")
     store.truncate(kept)
     store.unlock()
-    collect(tmp_path / "s", ENV, CONFIG, seed=0)
-    assert contents(tmp_path / "s") == wanted
+    seen: list[tuple[int, int]] = []
+    collect(tmp_path / "s", ENV, CONFIG, seed=0, on_progress=lambda done, wanted: seen.append((done, wanted)))
+    assert contents(tmp_path / "s") == contents(whole)
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == ((kept, 60), (60, 60))
 
 
 COLLECT = """
@@ -104,12 +103,12 @@ from toy import ToyConfig
 from sinew.data.collect import collect
 from sinew.data.config import CollectConfig
 print("begin", flush=True)
-collect(Path(sys.argv[1]), ToyConfig(size=16, stuck=6), CollectConfig(episodes=300, group=5), seed=3)
+collect(Path(sys.argv[1]), ToyConfig(size=16, stuck=6), CollectConfig(episodes=120, group=4), seed=3)
 """
 
 
 def test_kill_at_random_moments_and_again_gives_the_same_bytes(tmp_path: Path) -> None:
-    config = CollectConfig(episodes=300, group=5)
+    config = CollectConfig(episodes=120, group=4)
     collect(tmp_path / "whole", ToyConfig(size=16, stuck=6), config, seed=3)
     moments = random.Random(0)
     command = [sys.executable, "-c", COLLECT.format(path=sys.path), str(tmp_path / "torn")]
@@ -120,14 +119,14 @@ def test_kill_at_random_moments_and_again_gives_the_same_bytes(tmp_path: Path) -
         process.stdout.readline()
         log = tmp_path / "torn" / "episodes.jsonl"
         before = log.stat().st_size if log.exists() else 0
-        while process.poll() is None and (not log.exists() or log.stat().st_size <= before + 3000):
+        while process.poll() is None and (not log.exists() or log.stat().st_size <= before + 2000):
             time.sleep(0.001)
         time.sleep(moments.uniform(0.0, 0.03))
         process.kill()
         process.communicate()
         sizes.append(Store.open(tmp_path / "torn").num_episodes)
     assert sizes == sorted(sizes)
-    assert 0 < sizes[0] < 300
+    assert 0 < sizes[0] < 120
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
 
@@ -141,13 +140,12 @@ def test_kill_at_random_moments_and_again_gives_the_same_bytes(tmp_path: Path) -
     ],
 )
 def test_a_store_of_other_settings_is_not_continued(
-    tmp_path: Path, env: ToyConfig, config: CollectConfig, seed: int, message: str
+    whole: Path, env: ToyConfig, config: CollectConfig, seed: int, message: str
 ) -> None:
-    collect(tmp_path / "s", ENV, CONFIG, seed=0).unlock()
-    before = contents(tmp_path / "s")
+    before = contents(whole)
     with pytest.raises(ConfigError, match=f"other settings[^$]*{message}"):
-        collect(tmp_path / "s", env, config, seed=seed)
-    assert contents(tmp_path / "s") == before
+        collect(whole, env, config, seed=seed)
+    assert contents(whole) == before
 
 
 def test_an_expert_that_always_fails_is_reported(tmp_path: Path) -> None:
@@ -162,16 +160,16 @@ class Dying(ProcessPoolExecutor):
         return super().submit(killed, Path())
 
 
-def test_a_dead_worker_is_one_clear_error_and_keeps_the_store(tmp_path: Path) -> None:
-    store = collect(tmp_path / "s", ENV, CONFIG, seed=0)
-    wanted = contents(tmp_path / "s")
+def test_a_dead_worker_is_one_clear_error_and_keeps_the_store(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "s")
+    store = Store.open(tmp_path / "s")
     store.truncate(20)
     store.unlock()
     pool: Executor = Dying(1, mp_context=multiprocessing.get_context("spawn"))
     with pool, pytest.raises(SinewError, match="a worker process died"):
         collect(tmp_path / "s", ENV, CONFIG, seed=0, pool=pool)
     collect(tmp_path / "s", ENV, CONFIG, seed=0)
-    assert contents(tmp_path / "s") == wanted
+    assert contents(tmp_path / "s") == contents(whole)
 
 
 @pytest.mark.parametrize(

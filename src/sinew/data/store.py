@@ -207,9 +207,9 @@ class Store:
             for name, column in self.columns.items():
                 position = self.num_frames * column.frame_bytes
                 extend(self.path / column.file, position, [row[name].data for row in arrays])
-            fsync_path(self.path)
             extend(self._log, self._log_bytes, [memoryview(b"".join(lines))])
-            fsync_path(self.path)
+            if not self.records:  # the files are new
+                fsync_path(self.path)
         except OSError as error:
             self._cut()
             raise SinewError(

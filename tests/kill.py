@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def run_killed(job: Callable[[Path], str], path: Path, moment: int | None) -> st
         try:
             answer.write_text(job(path))
             os._exit(0)
+        except Exception:  # noqa: BLE001  (a fork must not run on in the parent's code)
+            traceback.print_exc()
         finally:
             os._exit(1)
     status = os.waitpid(child, 0)[1]

@@ -86,6 +86,8 @@ class ExpertRounds:
             TrainingError: a worker process died.
         """
         place = self.directory / f"round_{number}"
+        for leftover in self.directory.glob(".round_*"):  # of a killed process
+            shutil.rmtree(leftover, ignore_errors=True)
         with new_directory(place) as temporary:
             cast("Pretrained", acting).save_pretrained(temporary)
         try:

@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.envs.tabletop.rays import (
-    BALL,
     BOX,
+    FLAT,
+    ROUND,
+    WEIGHT,
     Doubles,
     Floats,
     Placed,
-    Solids,
     cross_quadric,
     cross_slabs,
     local_normals,
 )
-from sinew.envs.tabletop.room import FAR_M, Backdrop, boxes_on_image
+from sinew.envs.tabletop.room import FAR_M, Room, boxes_on_image
 from sinew.envs.tabletop.shading import (
     GROUND_LIGHT,
     KEY,
@@ -31,6 +32,8 @@ from sinew.envs.tabletop.shading import (
 
 FINE = 3
 """Rays per pixel along each axis where something stands."""
+OFFSETS = ((0.0, 0.0),)
+"""Rays of the empty room, which has soft edges of its own."""
 _LIFT_M = 0.0005
 """How far shadow rays start above a surface, so that touching pieces do not stain each other [m]."""
 
@@ -66,37 +69,43 @@ class Piece:
     t: Floats
 
 
-def draw(solids: Solids, placed: Placed, backdrop: Backdrop) -> Floats:
-    """Return the light (3, P) of the scene."""
-    height, width = backdrop.numbers.shape
+def draw(room: Room, placed: Placed, painted: Floats) -> Floats:
+    """Return the light (3, P) of a scene.
+
+    Args:
+        room: where it stands.
+        placed: its pieces.
+        painted: (3, P) light of the room with its painted table.
+    """
+    height, width = room.numbers.shape
     local = placed.to_local()
-    light = backdrop.light.copy().reshape(3, height, width)
-    if backdrop.table is not None:
-        light *= _table_shade(solids, placed, local, backdrop)
-    start = np.matmul(local, (backdrop.view.origin - placed.center)[:, :, None])[:, :, 0]
-    for piece in _see(solids, placed, local, start, backdrop):
-        _lay(piece, solids, placed, local, start, backdrop, light)
+    light = painted.copy().reshape(3, height, width)
+    if room.table is not None:
+        light *= _table_shade(placed, local, room)
+    start = np.matmul(local, (room.view.origin - placed.center)[:, :, None])[:, :, 0]
+    for piece in _see(placed, local, start, room):
+        _lay(piece, placed, local, start, room, light)
     return light.reshape(3, -1)
 
 
-def _span(solids: Solids, k: int, way: Floats, start: Floats) -> tuple[Floats, Floats]:
+def _span(placed: Placed, k: int, way: Floats, start: Floats) -> tuple[Floats, Floats]:
     """Return where rays enter and leave piece ``k``; both arguments are (3, ...) in its unit frame."""
     enter, leave = cross_slabs(way, start)
-    kind = solids.kind[k]
+    kind = placed.kind[k]
     if kind != BOX:
-        ball = np.float32(1.0 if kind == BALL else 1e-6)
+        ball = WEIGHT[kind]
         constant = start[0] ** 2 + start[1] ** 2 + ball * start[2] ** 2 - 1.0
         low, high = cross_quadric(way, start, ball, constant)
         enter, leave = np.maximum(enter, low), np.minimum(leave, high)
     return enter, leave
 
 
-def _shadowed(solids: Solids, k: int, local: Doubles, start: Floats, lamp: Doubles) -> NDArray[np.uint8]:
-    """Return for points ``start`` (3, N), in the frame of piece ``k``, what it hides of the lamp, as bits (L / 8, N)."""
+def _shadowed(placed: Placed, k: int, local: Doubles, start: Floats, lamp: Doubles) -> NDArray[np.uint8]:
+    """Return what piece ``k`` hides of the lamp from ``start`` (3, N), in its unit frame, as bits (L / 8, N)."""
     bits = np.empty((len(lamp) // 8, start.shape[1]), dtype=np.uint8)
     for byte, eight in zip(bits, lamp.reshape(-1, 8, 3), strict=True):  # eight at a time stay in the cache
         way = (local @ eight.T).astype(np.float32)[:, :, None]
-        enter, leave = _span(solids, k, way, start[:, None])
+        enter, leave = _span(placed, k, way, start[:, None])
         byte[:] = np.packbits((enter < leave) & (leave > 0.0), axis=0)[0]
     return bits
 
@@ -106,9 +115,9 @@ def _share(bits: NDArray[np.uint8]) -> Floats:
     return np.bitwise_count(bits).sum(axis=0, dtype=np.float32) / np.float32(8 * len(bits))
 
 
-def _table_shade(solids: Solids, placed: Placed, local: Doubles, backdrop: Backdrop) -> Floats:
+def _table_shade(placed: Placed, local: Doubles, room: Room) -> Floats:
     """Return what shadows leave of the light on every pixel, (h, w)."""
-    size, table = backdrop.numbers.shape, backdrop.table
+    size, table = room.numbers.shape, room.table
     level = table.center[2] if table is not None else 0.0
     spread = placed.axes.transpose(2, 0, 1) * placed.half.T[:, :, None]
     center, reach = placed.center.copy(), np.abs(spread).sum(axis=0)
@@ -120,10 +129,10 @@ def _table_shade(solids: Solids, placed: Placed, local: Doubles, backdrop: Backd
     half = 0.5 * np.abs(thrown[1] - thrown[0]) + margin
     flat[0, :, 0], flat[1, :, 1] = half.T
     center[:, :2], center[:, 2] = 0.5 * (thrown[0] + thrown[1]), level
-    boxes = boxes_on_image(backdrop.view, center, flat, size)
+    boxes = boxes_on_image(room.view, center, flat, size)
     boxes[placed.hidden] = 0
     bits = np.zeros((len(_LAMP_TABLE) // 8, *size), dtype=np.uint8)
-    xy = backdrop.table_xy.reshape(2, *size)
+    xy = room.table_xy.reshape(2, *size)
     for k, (left, top, right, bottom) in enumerate(boxes.tolist()):
         if right <= left or bottom <= top:
             continue
@@ -133,17 +142,17 @@ def _table_shade(solids: Solids, placed: Placed, local: Doubles, backdrop: Backd
             y - np.float32(placed.center[k, 1])
         )
         start += (matrix[:, 2] * np.float32(level - placed.center[k, 2]))[:, None]
-        hidden = _shadowed(solids, k, local[k], start, _LAMP_TABLE)
+        hidden = _shadowed(placed, k, local[k], start, _LAMP_TABLE)
         bits[:, top:bottom, left:right] |= hidden.reshape(-1, bottom - top, right - left)
     shade = _share(bits)
-    return 1.0 - KEY_SHARE * shade * backdrop.is_table.reshape(size)
+    return 1.0 - KEY_SHARE * shade * room.is_table.reshape(size)
 
 
-def _see(solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdrop: Backdrop) -> list[Piece]:
+def _see(placed: Placed, local: Doubles, start: Doubles, room: Room) -> list[Piece]:
     """Return the pieces that are seen, each with the rays that reach it first."""
-    (height, width), table = backdrop.numbers.shape, backdrop.table
+    (height, width), table = room.numbers.shape, room.table
     spread = placed.axes.transpose(2, 0, 1) * placed.half.T[:, :, None]
-    boxes = boxes_on_image(backdrop.view, placed.center, spread, (height, width))
+    boxes = boxes_on_image(room.view, placed.center, spread, (height, width))
     boxes[placed.hidden] = 0
     depth = np.full((height * FINE, width * FINE), FAR_M, dtype=np.float32)
     found: list[tuple[int, list[int], Floats, Floats]] = []
@@ -153,14 +162,14 @@ def _see(solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdro
             continue
         u = (np.arange(left * FINE, right * FINE) + 0.5) / (width * FINE)
         v = (np.arange(top * FINE, bottom * FINE) + 0.5) / (height * FINE)
-        turned = backdrop.view.basis @ local[k].T
+        turned = room.view.basis @ local[k].T
         along = (turned[0] + np.multiply.outer(u, turned[1])).T.astype(np.float32)
         down = np.multiply.outer(turned[2], v).astype(np.float32)
         way = down[:, :, None] + along[:, None]
-        enter, leave = _span(solids, k, way, start[k].astype(np.float32)[:, None, None])
+        enter, leave = _span(placed, k, way, start[k].astype(np.float32)[:, None, None])
         enter[(enter >= leave) | (enter <= 0.0)] = np.inf
         if table is not None and placed.center[k, 2] - np.abs(spread[:, k, 2]).sum() < table.center[2]:
-            enter[enter > table.hides(backdrop.view, u, v[:, None])] = np.inf
+            enter[enter > table.hides(room.view, u, v[:, None])] = np.inf
         part = depth[top * FINE : bottom * FINE, left * FINE : right * FINE]
         np.minimum(part, enter, out=part)
         found.append((k, box, way, enter))
@@ -177,9 +186,7 @@ def _see(solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdro
     return pieces
 
 
-def _lay(
-    piece: Piece, solids: Solids, placed: Placed, local: Doubles, start: Doubles, backdrop: Backdrop, light: Floats
-) -> None:
+def _lay(piece: Piece, placed: Placed, local: Doubles, start: Doubles, room: Room, light: Floats) -> None:
     """Lay one piece over the light (3, h, w), in place."""
     k = piece.number
     place = light[:, piece.rows, piece.columns]
@@ -187,8 +194,8 @@ def _lay(
     size = shape[0] * shape[1]
     point = piece.t * piece.way
     point += start[k].astype(np.float32)[:, None]
-    bevel = solids.bevel(placed)[k].astype(np.float32)
-    normal = local_normals(point, solids.round_part[:, k : k + 1], solids.flat_part[:, k : k + 1], bevel[:, None])
+    bevel = placed.bevel()[k].astype(np.float32)
+    normal = local_normals(point, ROUND[placed.kind[k], :, None], FLAT[placed.kind[k], :, None], bevel[:, None])
     normal /= np.sqrt(np.einsum("in,in->n", normal, normal))
     axes = placed.axes[k].astype(np.float32)
     normal = axes @ normal
@@ -202,15 +209,15 @@ def _lay(
     seen = np.flatnonzero(hits)
     mean = (np.stack(middle)[:, seen] / hits[seen]).astype(np.float32)
     lit = np.ones(size, dtype=np.float32)
-    lit[seen] = 1.0 - _piece_shadow(k, mean[:3] + _LIFT_M * mean[3:], solids, placed, local)
-    color = _shade(normal, to_eye, lit.take(piece.pixel), world[2], to_linear(placed.rgba[k, :3]), backdrop)
+    lit[seen] = 1.0 - _piece_shadow(k, (mean[:3] + _LIFT_M * mean[3:]).astype(np.float32), placed, local)
+    color = _shade(normal, to_eye, lit.take(piece.pixel), world[2], to_linear(placed.rgba[k, :3]), room)
     place *= (1.0 - hits / FINE**2).astype(np.float32).reshape(shape)
     for channel in range(3):
         total = np.bincount(piece.pixel, weights=color[channel], minlength=size)
         place[channel] += total.reshape(shape) / FINE**2
 
 
-def _piece_shadow(k: int, points: Floats, solids: Solids, placed: Placed, local: Doubles) -> Floats:
+def _piece_shadow(k: int, points: Floats, placed: Placed, local: Doubles) -> Floats:
     """Return the share of the lamp that other pieces hide from points (3, N) of piece ``k``."""
     bits = np.zeros((len(_LAMP_PIECES) // 8, points.shape[1]), dtype=np.uint8)
     radius = np.sqrt(np.square(placed.half).sum(axis=1))
@@ -222,11 +229,11 @@ def _piece_shadow(k: int, points: Floats, solids: Solids, placed: Placed, local:
     near[k] = False
     for other in np.flatnonzero(near):
         start = local[other].astype(np.float32) @ (points - placed.center[other].astype(np.float32)[:, None])
-        bits |= _shadowed(solids, int(other), local[other], start, _LAMP_PIECES)
+        bits |= _shadowed(placed, int(other), local[other], start, _LAMP_PIECES)
     return _share(bits)
 
 
-def _shade(normal: Floats, to_eye: Floats, lit: Floats, z: Floats, color: Floats, backdrop: Backdrop) -> Floats:
+def _shade(normal: Floats, to_eye: Floats, lit: Floats, z: Floats, color: Floats, room: Room) -> Floats:
     """Return the light (3, N) that goes to the eye.
 
     Args:
@@ -235,12 +242,12 @@ def _shade(normal: Floats, to_eye: Floats, lit: Floats, z: Floats, color: Floats
         lit: (N,) share of the lamp that is seen.
         z: (N,) height [m].
         color: (3,) linear.
-        backdrop: for the height and the colour of the table.
+        room: for the height and the colour of the table.
     """
     key = KEY.astype(np.float32)
     lamp = np.maximum(key @ normal, 0.0) * lit
     rise = normal[2]
-    near = np.clip((z - (backdrop.table.center[2] if backdrop.table is not None else -1.0)) / 0.05, 0.0, 1.0)
+    near = np.clip((z - (room.table.center[2] if room.table is not None else -1.0)) / 0.05, 0.0, 1.0)
     ambient = 0.5 * (SKY_LIGHT - GROUND_LIGHT) * rise + 0.5 * (SKY_LIGHT + GROUND_LIGHT)
     ambient *= 0.62 + 0.38 * np.sqrt(near)
     halfway = key[:, None] + to_eye

@@ -7,6 +7,7 @@ three slabs and one quadric answers for all pieces. Letters: K pieces, N rays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -23,8 +24,11 @@ BEVEL_M = 0.002
 """Width over which the shading of an edge turns from one face to the next [m]."""
 BOX, CYLINDER, BALL = 0, 1, 2
 _TYPES = mujoco.mjtGeom
-_ROUND = np.array([(0, 0, 0), (1, 1, 0), (1, 1, 1)], dtype=np.float32)
-_FLAT = np.array([(1, 1, 1), (0, 0, 1), (0, 0, 0)], dtype=np.float32)
+ROUND = np.array([(0, 0, 0), (1, 1, 0), (1, 1, 1)], dtype=np.float32)
+FLAT = np.array([(1, 1, 1), (0, 0, 1), (0, 0, 0)], dtype=np.float32)
+"""For boxes, cylinders and balls: which axes are rounded together by a quadric, and which end in a flat face."""
+WEIGHT = np.array([1e-6, 1e-6, 1.0], dtype=np.float32)
+"""Likewise the weight of z in the quadric; never quite 0, as rays along a cylinder's axis divide by it."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,13 @@ class Placed:
     """K pieces as they stand now, in the world frame.
 
     Attributes:
+        kind: (K,) BOX, CYLINDER or BALL. joined: (K,) True for the barrel of a capsule.
         center: (K, 3) [m]. axes: (K, 3, 3), columns are the piece's axes. half: (K, 3) half-sizes [m].
         rgba: (K, 4) sRGB and opacity in [0, 1].
     """
 
+    kind: Ints
+    joined: NDArray[np.bool_]
     center: Doubles
     axes: Doubles
     half: Doubles
@@ -82,6 +89,24 @@ class Placed:
         """Return the matrices (K, 3, 3) that turn world vectors into the unit frames."""
         return self.axes.transpose(0, 2, 1) / self.half[:, :, None]
 
+    def bevel(self) -> Doubles:
+        """Return the width of the rounded-looking rim in units of the half-sizes, (K, 3)."""
+        bevel = np.minimum(BEVEL_M / self.half, 0.5)
+        bevel[self.joined, 2] = 1e-4  # a capsule's barrel goes over into its ends
+        return bevel
+
+    @classmethod
+    def together(cls, parts: Sequence[Placed]) -> tuple[Placed, Ints]:
+        """Return all pieces of several worlds, boxes first, and from which world each comes, (K,)."""
+        world = np.repeat(np.arange(len(parts)), [len(part.kind) for part in parts])
+        if len(parts) == 1:
+            return parts[0], world
+        kind = np.concatenate([part.kind for part in parts])
+        order = np.argsort(kind, kind="stable")
+        names = ("joined", "center", "axes", "half", "rgba")
+        rest = (np.concatenate([getattr(part, name) for part in parts]).take(order, axis=0) for name in names)
+        return cls(kind.take(order), *rest), world.take(order)
+
 
 class Solids:
     """The drawn pieces of a model: boxes first, then cylinders, then balls.
@@ -94,22 +119,14 @@ class Solids:
     def __init__(self, model: mujoco.MjModel, geoms: list[int]) -> None:
         pieces = [piece for g in geoms for piece in pieces_of(g, int(model.geom_type[g]), model.geom(g).name)]
         pieces.sort(key=lambda piece: piece.kind)
-        self.pieces = pieces
         self.model = model
         self.kind = np.array([piece.kind for piece in pieces], dtype=np.int64)
-        self.num_boxes = int(np.sum(self.kind == BOX))
-        self.ball = (self.kind == BALL).astype(np.float32)
-        self.round_part = _ROUND[self.kind].T
-        self.flat_part = _FLAT[self.kind].T
+        self.joined = np.array([piece.joined for piece in pieces], dtype=bool)
         self._geom = np.array([piece.geom for piece in pieces], dtype=np.int64)
         columns = np.array([piece.columns for piece in pieces], dtype=np.int64).reshape(-1, 3)
         self._sizes = 3 * self._geom[:, None] + columns
         self._shift = np.array([piece.shift for piece in pieces])
         self._shifted = np.flatnonzero(self._shift)
-        self._joined = np.flatnonzero([piece.joined for piece in pieces])
-
-    def __len__(self) -> int:
-        return len(self.pieces)
 
     def place(self, data: mujoco.MjData) -> Placed:
         """Read where the pieces are, how large and of which colour."""
@@ -120,14 +137,7 @@ class Solids:
         if ends.size:
             length = model.geom_size[geom[ends], 1]
             center[ends] += axes[ends, :, 2] * (self._shift[ends] * length)[:, None]
-        return Placed(center, axes, half, rgba)
-
-    def bevel(self, placed: Placed) -> Doubles:
-        """Return the width of the rounded-looking rim in units of the half-sizes, (K, 3)."""
-        bevel = np.minimum(BEVEL_M / placed.half, 0.5)
-        if self._joined.size:
-            bevel[self._joined, 2] = 1e-4  # a capsule's barrel goes over into its ends
-        return bevel
+        return Placed(self.kind, self.joined, center, axes, half, rgba)
 
 
 def quadric_constant(start: Doubles, ball: Floats) -> Doubles:
@@ -197,8 +207,8 @@ def local_normals(point: Floats, round_part: Floats, flat_part: Floats, bevel: F
 
     Args:
         point: (3, N) on the surface, in the unit frame.
-        round_part: (3, N) which axes the quadric rounds; of ``Solids``.
-        flat_part: (3, N) which axes have flat ends; of ``Solids``.
+        round_part: (3, N) which axes the quadric rounds, from ``ROUND``.
+        flat_part: (3, N) which axes have flat ends, from ``FLAT``.
         bevel: (3, N) in units of the half-sizes.
     """
     rim = np.abs(point)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import mujoco
 import numpy as np
 
-from sinew.core.errors import ConfigError
 from sinew.envs.tabletop.rays import Doubles, Floats, Ints
 from sinew.envs.tabletop.shading import TABLE_LIGHT, sky, spot_amount, table_light, to_linear, wood_grain, zone_spots
 
@@ -31,12 +31,17 @@ class View:
     @classmethod
     def of(cls, model: mujoco.MjModel, data: mujoco.MjData, aspect: float) -> View:
         """Read camera 0; ``aspect`` is width / height."""
-        right, up, back = data.cam_xmat[0].reshape(3, 3).T
-        tall = float(np.tan(np.radians(model.cam_fovy[0]) / 2.0))
+        return cls.at(data.cam_xpos[0], data.cam_xmat[0], float(model.cam_fovy[0]), aspect)
+
+    @classmethod
+    def at(cls, origin: Doubles, axes: Doubles, fovy: float, aspect: float) -> View:
+        """Return a camera at ``origin`` (3,) [m]; ``axes`` (9,) has right, up and back as columns; fovy in degrees."""
+        right, up, back = axes.reshape(3, 3).T
+        tall = float(np.tan(np.radians(fovy) / 2.0))
         wide = tall * aspect
         basis = np.stack([-back - wide * right + tall * up, 2.0 * wide * right, -2.0 * tall * up])
         inverse = np.stack([right / (2.0 * wide) - back / 2.0, -up / (2.0 * tall) - back / 2.0, -back], axis=1)
-        return cls(data.cam_xpos[0].copy(), basis, inverse)
+        return cls(origin.copy(), basis, inverse)
 
     def project(self, points: Doubles) -> tuple[Doubles, Doubles]:
         """Return image points (..., 2) and depths (...) [m] of world points (..., 3)."""
@@ -51,23 +56,7 @@ class Table:
 
     center: Doubles
     half: Doubles
-    color: Floats
-
-    @classmethod
-    def of(cls, model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Table:
-        """Read the plane ``geom``.
-
-        Raises:
-            ConfigError: the plane is not level or is turned about its normal.
-        """
-        if not np.allclose(data.geom_xmat[geom], np.eye(3).ravel(), atol=1e-6):
-            raise ConfigError(
-                f"the table plane {model.geom(geom).name!r} is turned; the ray camera wants it level, along x and y. "
-                "Take its quat or euler out of the scene (and call mj_forward before the first picture)."
-            )
-        half = model.geom_size[geom, :2].copy()
-        half[half <= 0.0] = 1e3
-        return cls(data.geom_xpos[geom].copy(), half, model.geom_rgba[geom, :3].astype(np.float32))
+    color: Doubles
 
     def depth(self, view: View, u: Doubles, v: Doubles) -> Doubles:
         """Return where rays (...) meet the endless plane of the table top [m]; far or negative where they do not."""
@@ -91,25 +80,17 @@ class Table:
         return np.minimum(self.half[0] - np.abs(x), self.half[1] - np.abs(y))
 
 
-@dataclass(frozen=True)
-class Zones:
-    """Painted discs: center (Z, 2) [m], radius (Z,) [m], color (Z, 3) sRGB."""
-
-    center: Doubles
-    radius: Doubles
-    color: Floats
-
-
-@dataclass(frozen=True)
-class Backdrop:
+@dataclass(frozen=True, eq=False)
+class Room:
     """What does not move, from one point of view, for P pixels with S rays each.
 
     Attributes:
         view: the camera. table: or None.
         directions: (S + 2, 3) of the rays of the pixel at image point (0, 0), then what to add to them per u and per v.
-        light: (3, P). depth: (S P,) [m] of the rays, the S-th parts of the image one after the other.
+        light: (3, P) of the empty room. depth: (S, P) [m] of the rays.
         uv: (2, P) image points of the pixels. numbers: (h, w) their numbers.
         table_xy: (2, P) [m] world x and y of the pixels on the table. is_table: (P,) part of a pixel that shows it.
+        pixel_m: size of a pixel in the middle of the table [m].
     """
 
     view: View
@@ -121,63 +102,84 @@ class Backdrop:
     numbers: Ints
     table_xy: Floats
     is_table: Floats
+    pixel_m: float
+
+    def painted(self, center: Doubles, radius: Doubles, color: Floats) -> Floats:
+        """Return the light (3, P) with discs painted on the table.
+
+        Args:
+            center: (Z, 3) [m]; the height does not matter.
+            radius: (Z,) [m].
+            color: (Z, 3) sRGB.
+        """
+        if self.table is None or not len(center):
+            return self.light
+        light = self.light.copy()
+        spots = zone_spots(center[:, :2], radius, self.pixel_m)
+        spread = np.zeros((3, len(center), 3))
+        spread[0, :, 0], spread[1, :, 1] = spots.reach()
+        level = np.concatenate([center[:, :2], np.full((len(center), 1), self.table.center[2])], axis=1)
+        boxes = boxes_on_image(self.view, level, spread, self.numbers.shape)
+        for row, box, rgb in zip(spots.rows().T, boxes.tolist(), to_linear(color), strict=True):
+            left, top, right, bottom = box
+            index = self.numbers[top:bottom, left:right].ravel()
+            amount = spot_amount(row[:, None], *self.table_xy.take(index, axis=1)) * self.is_table.take(index)
+            light[:, index] += amount * (np.float32(TABLE_LIGHT) * rgb[:, None] - light[:, index])
+        return light
 
 
-def make_backdrop(
-    view: View, table: Table | None, zones: Zones, size: tuple[int, int], offsets: Doubles, *, grain: bool = False
-) -> Backdrop:
-    """Draw the empty room.
+@lru_cache(maxsize=16)
+def make_room(stands: bytes, size: tuple[int, int], offsets: tuple[tuple[float, float], ...], *, fine: bool) -> Room:
+    """Draw the empty room; rooms are kept, as many rows look at the same one.
 
     Args:
-        view: the camera.
-        table: its top, or None for no table.
-        zones: painted on it.
+        stands: 13 doubles of the camera (position, axes, fovy), then, if there is a table, 10 of it (position,
+            MuJoCo size, rgba).
         size: height and width of the image [px].
-        offsets: (S, 2) where the rays of a pixel go, right and down of its middle [px].
-        grain: give the table the figure of wood.
+        offsets: S places where the rays of a pixel go, right and down of its middle [px].
+        fine: give the table the figure of wood.
     """
+    numbers = np.frombuffer(stands)
     height, width = size
+    view = View.at(numbers[:3], numbers[3:12], float(numbers[12]), width / height)
     scale = np.array([1.0 / width, 1.0 / height])
     v, u = (np.indices(size).reshape(2, -1) + 0.5) * scale[::-1, None]
-    steps = offsets * scale
+    steps = np.array(offsets) * scale
     directions = np.concatenate([view.basis[0] + steps @ view.basis[1:], view.basis[1:]])
     light = sky(u, v)
     depth = np.full((len(steps), u.size), FAR_M)
-    table_xy, is_table = np.zeros((2, u.size)), np.zeros(u.size)
-    if table is not None:
+    table, table_xy, is_table = None, np.zeros((2, u.size)), np.zeros(u.size)
+    pixel = float(np.linalg.norm(view.basis[1])) / width
+    if numbers.size > _CAMERA_NUMBERS:
+        center, half, color = numbers[13:16], numbers[16:18], numbers[19:22]
+        table = Table(center, np.where(half > 0.0, half, 1e3), color)
         t = table.depth(view, u, v)
         x, y = table.at(view, t, u, v)
         margin = table.margin(x, y)
-        pixel = float(np.linalg.norm(view.basis[1])) / width
         is_table = np.where(t > 0.0, np.clip(margin / (np.maximum(np.abs(t), 0.1) * pixel) + 0.5, 0.0, 1.0), 0.0)
         top = table_light(table.color, x, y, margin)
-        x, y = x + table.center[0], y + table.center[1]
-        if grain:
-            top *= wood_grain(x, y)
-        paint_zones(top, zones, x, y, float(view.project(table.center)[1]) * pixel)
-        table_xy = np.stack([x, y])
+        table_xy = np.stack([x, y]) + center[:2, None]
+        if fine:
+            top *= wood_grain(*table_xy)
         light += is_table.astype(np.float32) * (top - light)
         for ray, (step_u, step_v) in enumerate(steps):
             depth[ray] = table.hides(view, u + step_u, v + step_v)
-    return Backdrop(
+        pixel *= float(view.project(center)[1])
+    return Room(
         view,
         table,
         directions,
         light,
-        depth.astype(np.float32).ravel(),
+        depth.astype(np.float32),
         np.stack([u, v]).astype(np.float32),
         np.arange(u.size).reshape(size),
         table_xy.astype(np.float32),
         is_table.astype(np.float32),
+        pixel,
     )
 
 
-def paint_zones(light: Floats, zones: Zones, x: Doubles, y: Doubles, pixel_m: float) -> None:
-    """Lay zones over the light (3, ...) of table points at world x and y [m], in place."""
-    rows = zone_spots(zones.center, zones.radius, pixel_m).rows()
-    for row, color in zip(rows.T, zones.color, strict=True):
-        amount = spot_amount(row, x, y).astype(np.float32)
-        light += amount * (TABLE_LIGHT * to_linear(color).reshape(3, *[1] * x.ndim) - light)
+_CAMERA_NUMBERS = 13
 
 
 def boxes_on_image(view: View, center: Doubles, spread: Doubles, size: tuple[int, int]) -> Ints:

@@ -92,7 +92,7 @@ def shadow_spots(placed: Placed, local: Doubles, height: float) -> Spots:
     form = np.einsum("kai,kaj->kij", local, local) * _INSCRIBED
     along = form @ KEY
     g0, g1, _ = along.T
-    scale = 1.0 / (along @ KEY)
+    scale = 1.0 / np.einsum("ki,i->k", along, KEY)
     quad = np.empty((3, len(scale)))
     quad[0] = form[:, 0, 0] - g0 * g0 * scale
     quad[1] = form[:, 0, 1] - g0 * g1 * scale
@@ -130,7 +130,7 @@ def sky(u: Floats | Doubles, v: Floats | Doubles) -> Floats:
     return np.square(np.stack([low + (high - low) * mix + glow for low, high in ends])).astype(np.float32)
 
 
-def table_light(color: Floats, x: Doubles, y: Doubles, margin: Doubles) -> Floats:
+def table_light(color: Doubles, x: Doubles, y: Doubles, margin: Doubles) -> Floats:
     """Return the light (3, ...) of the bare table.
 
     Args:

@@ -20,8 +20,9 @@ def test_a_line_runs_from_edge_to_edge_and_higher_is_up() -> None:
 
 
 def test_wide_ranges_are_logarithmic() -> None:
-    drawn = line(Curve("loss", (0, 1, 2), (100.0, 10.0, 1.0)))
+    drawn = line(Curve("loss", (0, 1, 2), (100.0, 10.0, 1.0), lower_is_better=True))
     assert drawn.log
+    assert drawn.hint == "lower is better, log scale"
     assert corners(drawn.raw)[1] == (WIDTH / 2, HEIGHT / 2)
     assert not line(Curve("gain", (0, 1), (-1.0, 1000.0))).log
 

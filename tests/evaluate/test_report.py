@@ -225,6 +225,11 @@ def test_a_report_of_bare_rates_leaves_the_rest_out(make_cell: Callable[..., Cel
     assert "Random" not in page.text
 
 
+def test_a_run_too_short_for_curves_still_has_a_report(make_cell: Callable[..., Cell], tmp_path: Path) -> None:
+    short = ReportContent("short", rates([(make_cell(1, 2),)]), "x", curves=(Curve("loss", (1,), (0.5,)),))
+    assert "learning" not in Page(write_report(tmp_path, short).read_text()).ids
+
+
 def test_several_seeds_are_said_to_be_pooled(make_cell: Callable[..., Cell], tmp_path: Path) -> None:
     pooled = rates([(make_cell(9, 10),), (make_cell(10, 10),)])
     text = Page(write_report(tmp_path, ReportContent("two", pooled, "x")).read_text()).text

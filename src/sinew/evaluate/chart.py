@@ -13,6 +13,7 @@ from sinew.core.errors import DataError
 WIDTH, HEIGHT = 240.0, 96.0
 """Of a line chart's drawing area, in its own units."""
 MAX_POINTS = 160
+BETTER = {True: "lower is better", False: "higher is better", None: ""}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class Curve:
     y: tuple[float, ...]
     lower_is_better: bool | None = None
 
+    @property
+    def finite(self) -> tuple[tuple[float, float], ...]:
+        """The finite pairs (x, y); two at least make a line."""
+        pairs = zip(self.x, self.y, strict=False)
+        return tuple((x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y))
+
 
 @dataclass(frozen=True)
 class Line:
@@ -38,7 +45,7 @@ class Line:
     Attributes:
         name: what it is. path: SVG path. raw: SVG path of every value under the smooth one, or "".
         top: label of the upper edge. bottom: of the lower edge. last: of the last value. end: of the right edge.
-        log: whether the vertical axis is logarithmic.
+        log: whether the vertical axis is logarithmic. hint: how to read it, in a few words.
     """
 
     name: str
@@ -49,6 +56,7 @@ class Line:
     last: str
     end: str
     log: bool
+    hint: str
 
 
 def percent(rate: float) -> str:
@@ -71,7 +79,7 @@ def line(curve: Curve) -> Line:
     """
     if len(curve.x) != len(curve.y):
         raise DataError(f"curve {curve.name}: {len(curve.x)} updates but {len(curve.y)} values.")
-    pairs = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(x) and math.isfinite(y)]
+    pairs = curve.finite
     if len(pairs) < 2:
         raise DataError(f"curve {curve.name}: {len(pairs)} finite values; two at least make a line.")
     xs, ys = (np.array(values) for values in zip(*_thin(pairs, MAX_POINTS), strict=True))
@@ -88,6 +96,7 @@ def line(curve: Curve) -> Line:
         last=number(pairs[-1][1]),
         end=number(pairs[-1][0]),
         log=log,
+        hint=", ".join(filter(None, (BETTER[curve.lower_is_better], "log scale" if log else ""))),
     )
 
 

@@ -309,7 +309,8 @@ def _panels(content: ReportContent) -> tuple[_Panel, ...]:
 
 
 def _lines(curves: Sequence[Curve]) -> tuple[Line, ...]:
-    return tuple(line(curve) for curve in curves)
+    """Return the drawings; a run too short for a line has none."""
+    return tuple(line(curve) for curve in curves if len(curve.finite) > 1)
 
 
 def _media(path: Path, content: ReportContent) -> tuple[_Media | None, tuple[_Media, ...], tuple[_Media, ...]]:

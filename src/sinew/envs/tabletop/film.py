@@ -102,11 +102,18 @@ def _span(placed: Placed, k: int, way: Floats, start: Floats) -> tuple[Floats, F
 
 def _shadowed(placed: Placed, k: int, local: Doubles, start: Floats, lamp: Doubles) -> NDArray[np.uint8]:
     """Return what piece ``k`` hides of the lamp from ``start`` (3, N), in its unit frame, as bits (L / 8, N)."""
-    bits = np.empty((len(lamp) // 8, start.shape[1]), dtype=np.uint8)
+    bits = np.zeros((len(lamp) // 8, start.shape[1]), dtype=np.uint8)
+    half = placed.half[k].astype(np.float32)
+    far = np.sqrt(np.square(start * half[:, None]).sum(axis=0).max(initial=0.0))
+    grown = 1.0 + 1.2 * KEY_RADIUS * far / half  # seen from any lamp point, the piece lies within this box
+    middle = (local @ KEY).astype(np.float32) / grown
+    enter, leave = cross_slabs(middle[:, None], start / grown[:, None])
+    index = np.flatnonzero((enter < leave) & (leave > 0.0))
+    start = start.take(index, axis=1)[:, None]
     for byte, eight in zip(bits, lamp.reshape(-1, 8, 3), strict=True):  # eight at a time stay in the cache
         way = (local @ eight.T).astype(np.float32)[:, :, None]
-        enter, leave = _span(placed, k, way, start[:, None])
-        byte[:] = np.packbits((enter < leave) & (leave > 0.0), axis=0)[0]
+        enter, leave = _span(placed, k, way, start)
+        byte[index] = np.packbits((enter < leave) & (leave > 0.0), axis=0)[0]
     return bits
 
 
@@ -253,8 +260,11 @@ def _shade(normal: Floats, to_eye: Floats, lit: Floats, z: Floats, color: Floats
     halfway = key[:, None] + to_eye
     halfway /= np.sqrt(np.einsum("in,in->n", halfway, halfway))
     gleam = np.maximum(np.einsum("in,in->n", normal, halfway), 0.0)
+    broad = np.square(np.square(np.square(gleam)))
+    sharp = np.square(np.square(np.square(broad)))
     facing = np.clip(np.einsum("in,in->n", normal, to_eye), 0.0, 1.0)
-    mirror = 2.0 * facing * rise - to_eye[2]
-    fresnel = 0.02 + 0.30 * (1.0 - facing) ** 5
-    shine = 0.40 * lit * gleam**70 + 0.03 * lit * gleam**8 + fresnel * (0.22 + 0.5 * np.clip(mirror, 0.0, 1.0))
+    mirror = np.clip(2.0 * facing * rise - to_eye[2], 0.0, 1.0)
+    away = 1.0 - facing
+    fresnel = 0.02 + 0.30 * np.square(np.square(away)) * away  # Schlick 1994
+    shine = lit * (0.40 * sharp + 0.03 * broad) + fresnel * (0.22 + 0.5 * mirror)
     return np.multiply.outer(color, KEY_LIGHT * lamp + ambient) + shine

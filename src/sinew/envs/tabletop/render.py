@@ -82,16 +82,16 @@ class RayCamera:
         return self._painted[2]
 
 
-def render_rows(cameras: Sequence[RayCamera], datas: Sequence[mujoco.MjData]) -> NDArray[np.uint8]:
+def render_rows(cameras: Sequence[RayCamera], states: Sequence[mujoco.MjData]) -> NDArray[np.uint8]:
     """Return pictures of several worlds, (B, 3, height, width) RGB, the same bytes as ``render`` gives for each.
 
     Worlds that share point of view and table are drawn together, which takes about half the time.
 
     Args:
         cameras: B of them, of one size and kind.
-        datas: B states, each of its camera's model.
+        states: B of them, each of its camera's model.
     """
-    looks = [camera.look(data) for camera, data in zip(cameras, datas, strict=True)]
+    looks = [camera.look(data) for camera, data in zip(cameras, states, strict=True)]
     most = 1 if cameras[0].film else _TOGETHER
     pictures: list[NDArray[np.uint8]] = []
     while looks:

@@ -85,10 +85,10 @@ class RayCamera:
 def render_rows(cameras: Sequence[RayCamera], states: Sequence[mujoco.MjData]) -> NDArray[np.uint8]:
     """Return pictures of several worlds, (B, 3, height, width) RGB, the same bytes as ``render`` gives for each.
 
-    Worlds that share point of view and table are drawn together, which takes about half the time.
+    Worlds that share point of view and table are drawn together, which spreads NumPy's overhead over them.
 
     Args:
-        cameras: B of them, of one size and kind.
+        cameras: B of them, at least one, of one size and kind.
         states: B of them, each of its camera's model.
     """
     looks = [camera.look(data) for camera, data in zip(cameras, states, strict=True)]

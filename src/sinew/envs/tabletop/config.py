@@ -49,7 +49,7 @@ class TabletopConfig:
                 raise ConfigError(f"tabletop.{name} is {value}; give a number from {smallest[name]} to {most}.")
         if self.colours * self.shapes < self.objects:
             raise ConfigError(
-                f"tabletop: {self.colours} colours x {self.shapes} shapes cannot make {self.objects} different objects. "
+                f"tabletop: {self.colours} colours x {self.shapes} shapes cannot make {self.objects} different things. "
                 "Raise colours or shapes, or lower objects."
             )
         if self.image_size < 16 or self.max_ticks < 1 or not 0 <= self.mid_starts <= 1:

@@ -12,6 +12,7 @@ from sinew.core.types import NumpyObservation, Observation, RobotSpec, Rows, Ste
 from sinew.envs.tabletop import starts
 from sinew.envs.tabletop.config import TabletopConfig
 from sinew.envs.tabletop.language import SKILLS
+from sinew.envs.tabletop.render import render_rows
 from sinew.envs.tabletop.robot import robot_spec
 from sinew.envs.tabletop.row import TRUTH, Row
 
@@ -90,8 +91,8 @@ class TabletopVecEnv:
         index = self._index(rows, len(actions), "actions")
         if actions.shape != (len(index), self._spec.action_size) or not np.isfinite(actions).all():
             raise DataError(
-                f"tabletop: actions of shape {actions.shape}, wanted ({len(index)}, {self._spec.action_size}) finite values: "
-                f"{', '.join(self._spec.action)}."
+                f"tabletop: actions of shape {actions.shape}; wanted ({len(index)}, {self._spec.action_size}), "
+                f"all finite: {', '.join(self._spec.action)}."
             )
         clipped = np.clip(actions, self._spec.low, self._spec.high).astype(np.float64)
         endings = [self.rows[row].step(action) for row, action in zip(index, clipped, strict=True)]
@@ -132,16 +133,16 @@ class TabletopVecEnv:
         index = np.arange(self.num_envs) if rows is None else np.asarray(rows, dtype=np.int64)
         if wanted is not None and wanted != len(index):
             raise DataError(f"tabletop: {wanted} {what} for {len(index)} rows; give one per row.")
-        if len(index) and not (0 <= index.min() and index.max() < self.num_envs):
+        if len(index) and (index.min() < 0 or index.max() >= self.num_envs):
             raise DataError(f"tabletop: rows {index.tolist()}, but there are rows 0 to {self.num_envs - 1}.")
         return index
 
     def _observe(self, index: NDArray[np.int64], *, render: bool) -> NumpyObservation:
         for row in index:
-            world = self.rows[row]
-            world.fill(self._state[row, 0], self._truth, row)
-            if render:
-                self._images[row, 0] = world.image().transpose(2, 0, 1)
+            self.rows[row].fill(self._state[row, 0], self._truth, row)
+        if render and len(index):
+            cameras, datas = zip(*(self.rows[row].view() for row in index), strict=True)
+            self._images[index, 0] = render_rows(cameras, datas)
         return Observation(
             images={"front": self._images[index]},
             state=self._state[index],

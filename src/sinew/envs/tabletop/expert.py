@@ -106,7 +106,7 @@ def _push(truth: dict[str, Array]) -> tuple[Array, Array]:
     slip = side * inside
     slip -= along * np.sum(slip * along, axis=1, keepdims=True)
     fast = 0.028 * np.clip(1.4 - np.linalg.norm(slip, axis=1, keepdims=True) / 0.02, 0.1, 1.0)
-    forward = hand[:, :2] + along * np.minimum(length, fast) + 1.5 * slip
+    forward = hand[:, :2] + along * np.minimum(length, fast) + 2.0 * slip
     engaged = (low * funnel)[:, None]
     clear = np.maximum(funnel, np.clip((hand[:, 2] - 0.045) / 0.025, 0.0, 1.0))[:, None]
     place = engaged * forward + (1 - engaged) * (hand[:, :2] + clear * (behind - hand[:, :2]))
@@ -131,13 +131,14 @@ def _corner(target: Array, hand: Array, goal: Array, gap: Array) -> Array:
 
 
 def _held(truth: dict[str, Array]) -> NDArray[np.bool_]:
-    return (truth["contact"].min(axis=1) > 0) & (truth["grip"] < 0.5)  # noqa: PLR2004
+    return (truth["contact"].min(axis=1) > 0) & (truth["grip"] < 0.5)
 
 
 def _around(truth: dict[str, Array]) -> NDArray[np.bool_]:
     """Return whether the fingers are around the object: closing would grip it."""
     error = np.abs(truth["target"] - truth["hand"])
-    return (error[:, 0] < 0.018) & (error[:, 1] < 0.016) & (truth["hand"][:, 2] < _grasp_height(truth["target"]) + 0.014)
+    low = truth["hand"][:, 2] < _grasp_height(truth["target"]) + 0.014
+    return (error[:, 0] < 0.018) & (error[:, 1] < 0.016) & low
 
 
 def _grasp_height(target: Array) -> Array:

@@ -61,7 +61,7 @@ def success(goal: Goal, layout: Layout, facts: Facts) -> bool:
     """
     target = facts.places[goal.target]
     if goal.skill == "touch":
-        return facts.touched == {goal.target}
+        return facts.touched == frozenset({goal.target})
     if goal.skill == "lift":
         return bool(target[2] > LIFTED_M)
     lies = target[2] < _standing(goal, layout) + 0.01 and facts.speed < REST_M_S and goal.target not in facts.touched
@@ -73,7 +73,8 @@ def time_out(goal: Goal, layout: Layout, facts: Facts) -> str:
     """Return what was missing when the time was over."""
     target, what = facts.places[goal.target], name(goal.target, layout)
     gap = facts.hand - target
-    where = f"{100 * abs(gap[2]):.1f} cm {'above' if gap[2] > 0 else 'below'} {what} and {100 * np.hypot(gap[0], gap[1]):.1f} cm beside it"
+    side = "above" if gap[2] > 0 else "below"
+    where = f"{100 * abs(gap[2]):.1f} cm {side} {what} and {100 * np.hypot(gap[0], gap[1]):.1f} cm beside it"
     if goal.skill == "touch":
         return f"timed out: the hand stayed {where}"
     if goal.skill == "lift":

@@ -142,7 +142,9 @@ def sentences(
 
 def all_sentences(colours: Sequence[str], shapes: Sequence[str], zone_colours: Sequence[str]) -> tuple[str, ...]:
     """Return every sentence of every scene, templates of training and unseen ones, sorted."""
-    objects = [f"the {colour} {noun}" for colour in colours for noun in (*shapes, "object")] + [f"the {s}" for s in shapes]
+    objects = [f"the {colour} {noun}" for colour in colours for noun in (*shapes, "object")]
+    objects += [f"the {shape}" for shape in shapes]
     zones = [f"the {colour} {noun}" for colour in zone_colours for noun in ("zone", "area")] + ["the zone"]
     templates = [template for group in (TEMPLATES, UNSEEN) for skill in SKILLS for template in group[skill]]
-    return tuple(sorted({text.format(object=name, zone=zone) for text in templates for name in objects for zone in zones}))
+    every = {text.format(object=name, zone=zone) for text in templates for name in objects for zone in zones}
+    return tuple(sorted(every))

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sinew.core.errors import ConfigError
 from sinew.envs.tabletop.config import TabletopConfig
 from sinew.envs.tabletop.language import Goal, Thing
 from sinew.envs.tabletop.scene import COLOURS, SHAPES, ZONE_COLOURS
@@ -47,27 +48,32 @@ def held_out(config: TabletopConfig) -> frozenset[Thing]:
     """Return the colour-shape pairs that are never a target in training; one colour of each shape."""
     colours, shapes = list(COLOURS)[: config.colours], list(SHAPES)[: config.shapes]
     pairs = [(colour, shape) for shape in range(len(shapes)) for colour in range(len(colours))]
-    return frozenset(Thing(colours[c], shapes[s]) for c, s in pairs if (c + 2 * s) % 5 == 3)  # noqa: PLR2004
+    return frozenset(Thing(colours[c], shapes[s]) for c, s in pairs if (c + 2 * s) % 5 == 3)
 
 
 def all_things(config: TabletopConfig) -> tuple[Thing, ...]:
     """Return every colour-shape pair in use."""
-    return tuple(Thing(colour, shape) for shape in list(SHAPES)[: config.shapes] for colour in list(COLOURS)[: config.colours])
+    shapes, colours = list(SHAPES)[: config.shapes], list(COLOURS)[: config.colours]
+    return tuple(Thing(colour, shape) for shape in shapes for colour in colours)
 
 
-def draw_things(config: TabletopConfig, rng: np.random.Generator, *, unseen: bool, distractors: int) -> tuple[Thing, ...]:
-    """Draw a target, in front, and distractors; half of the scenes have one that shares colour or shape with it."""
+def draw_things(
+    config: TabletopConfig, rng: np.random.Generator, *, unseen: bool, distractors: int
+) -> tuple[Thing, ...]:
+    """Draw a target, first, and distractors; in half of the scenes one of these shares its colour or shape."""
     pairs, excluded = all_things(config), held_out(config)
     target = pick([pair for pair in pairs if (pair in excluded) == unseen], rng)
     rest = [pair for pair in pairs if pair != target]
     alike = [pair for pair in rest if (pair.shape == target.shape) != (pair.colour == target.colour)]
-    chosen = [pick(alike, rng)] if alike and rng.random() < 0.5 else []  # noqa: PLR2004
+    chosen = [pick(alike, rng)] if alike and rng.random() < 0.5 else []
     while len(chosen) < min(distractors, len(rest)):
         chosen.append(pick([pair for pair in rest if pair not in chosen], rng))
     return (target, *chosen)
 
 
-def draw_layout(config: TabletopConfig, rng: np.random.Generator, things: tuple[Thing, ...], skill: str) -> tuple[Layout, int]:
+def draw_layout(
+    config: TabletopConfig, rng: np.random.Generator, things: tuple[Thing, ...], skill: str
+) -> tuple[Layout, int]:
     """Place the things of which the first is the target.
 
     In scenes for pushing the way from the target to the first zone is free, and of three such scenes
@@ -87,16 +93,17 @@ def draw_layout(config: TabletopConfig, rng: np.random.Generator, things: tuple[
         if points is None:
             continue
         yaws = (rng.random(len(things)) - 0.5) * 0.8
-        layout = Layout(tuple(things[k] for k in order), points[: len(things)], yaws, tuple(colours), points[len(things) :])
+        places, zones = points[: len(things)], points[len(things) :]
+        layout = Layout(tuple(things[k] for k in order), places, yaws, tuple(colours), zones)
         if skill == "push" and not is_feasible(Goal("push", target, 0), layout):
             continue
         if best is None or _num_free(layout) > _num_free(best):
             best = layout
         found += 1
-        if skill != "push" or found == 3:  # noqa: PLR2004
+        if skill != "push" or found == 3:
             break
     if best is None:
-        raise AssertionError("no layout in 10,000 attempts; the table is too small for these settings")
+        raise ConfigError("tabletop: no room for these things in 10,000 attempts. Ask for fewer objects or zones.")
     return best, target
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sinew.envs.tabletop.language import Goal
 from sinew.envs.tabletop.layout import Layout
-from sinew.envs.tabletop.scene import FINGER_TRAVEL, HAND_HIGH, HAND_LOW, PAD_HALF, SHAPES
+from sinew.envs.tabletop.scene import FINGER_GAP, FINGER_TRAVEL, HAND_HIGH, HAND_LOW, PAD_HALF, SHAPES
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ def midway(goal: Goal, layout: Layout, rng: np.random.Generator) -> Pose:
         return _pushing(goal, layout, rng)
     draw = rng.random()
     near = _near(goal, layout, rng)
-    if goal.skill == "touch" or draw < 0.4:  # noqa: PLR2004
+    if goal.skill == "touch" or draw < 0.4:
         return near
     if goal.skill == "lift":
         return _holding(goal, layout, near.target[:2], rng)
     zone = layout.zones[goal.zone or 0]
-    if draw < 0.6:  # noqa: PLR2004
+    if draw < 0.6:
         return _holding(goal, layout, near.target[:2] + rng.random() * (zone - near.target[:2]), rng)
-    if draw < 0.9:  # noqa: PLR2004
+    if draw < 0.9:
         return _holding(goal, layout, zone + (rng.random(2) - 0.5) * 0.06, rng)
     there = zone + (rng.random(2) - 0.5) * 0.04
     target = np.array([*there, near.target[2]])
@@ -66,12 +66,12 @@ def _near(goal: Goal, layout: Layout, rng: np.random.Generator) -> Pose:
     target = _lying(goal, layout)
     height = rng.random()
     spread = 0.012 + 0.06 * height
-    closed = goal.skill == "touch" and rng.random() < 0.5  # noqa: PLR2004
+    closed = goal.skill == "touch" and rng.random() < 0.5
     low = 0.075 if closed else 0.022 + 0.02 * rng.random()
     hand = target * [1, 1, 0] + [*((rng.random(2) - 0.5) * spread), low + 0.09 * height]
     if goal.skill == "touch":
         hand[2] = max(hand[2], 0.075)
-    return Pose(hand, goal.target, target, 0.0 if closed else FINGER_TRAVEL, 0.0 if closed else 1.0)
+    return Pose(hand, goal.target, target, FINGER_GAP if closed else FINGER_TRAVEL, 0.0 if closed else 1.0)
 
 
 def _holding(goal: Goal, layout: Layout, place: NDArray[np.float64], rng: np.random.Generator) -> Pose:
@@ -87,13 +87,13 @@ def _pushing(goal: Goal, layout: Layout, rng: np.random.Generator) -> Pose:
     """Return a closed hand near one corner of the target, high or low, the target still there or part of the way."""
     target = _lying(goal, layout)
     way = layout.zones[goal.zone or 0] - target[:2]
-    if rng.random() < 0.5:  # noqa: PLR2004
+    if rng.random() < 0.5:
         target[:2] += rng.random() * 0.9 * way
     corner = np.where(way >= 0, 1.0, -1.0)
-    if rng.random() < 0.25:  # noqa: PLR2004
-        corner *= np.where(rng.random(2) < 0.5, 1.0, -1.0)  # noqa: PLR2004
+    if rng.random() < 0.25:
+        corner *= np.where(rng.random(2) < 0.5, 1.0, -1.0)
     radius = SHAPES[layout.things[goal.target].shape].radius
     gap = radius * 1.25 + 2 * PAD_HALF[0] + rng.random(2) * 0.025
     height = 0.02 + 0.09 * max(0.0, rng.random() * 2 - 1)
     hand = np.array([*(target[:2] - corner * gap), height])
-    return Pose(np.clip(hand, HAND_LOW, HAND_HIGH), goal.target, target, 0.0, 0.0)
+    return Pose(np.clip(hand, HAND_LOW, HAND_HIGH), goal.target, target, FINGER_GAP, 0.0)

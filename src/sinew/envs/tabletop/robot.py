@@ -6,24 +6,23 @@ import math
 
 from sinew.core.types import CameraSpec, RobotSpec
 from sinew.envs.tabletop.config import TabletopConfig
-from sinew.envs.tabletop.scene import CONTROL_HZ
+from sinew.envs.tabletop.scene import CAMERA_DOWN, CAMERA_FORWARD, CAMERA_FOVY_DEG, CAMERA_POS, CONTROL_HZ
 
 MAX_STEP = 0.025
 """Largest displacement of the hand's set-point per tick and axis [m]."""
 LEASH = 0.03
 """How far the set-point may run ahead of the hand, per axis [m]."""
-CAMERA_POS = (0.0, -0.30, 0.56)
-CAMERA_AXES = ((1.0, 0.0, 0.0), (0.0, 0.867, 0.498))
-CAMERA_FOVY_DEG = 46.0
 
 
 def robot_spec(config: TabletopConfig) -> RobotSpec:
-    """Return the robot's description for these settings."""
+    """Return the robot's description for these settings; the camera looks along its z, its y points down the image."""
     size = config.image_size
     focal = size / 2 / math.tan(math.radians(CAMERA_FOVY_DEG) / 2)
+    rows = zip((1.0, 0.0, 0.0), CAMERA_DOWN, CAMERA_FORWARD, CAMERA_POS, strict=True)
+    pose = (*(value for row in rows for value in row), 0.0, 0.0, 0.0, 1.0)
     return RobotSpec(
         embodiment="gantry-gripper",
-        cameras={"front": CameraSpec(size, size, intrinsics=(focal, focal, size / 2, size / 2))},
+        cameras={"front": CameraSpec(size, size, intrinsics=(focal, focal, size / 2, size / 2), pose=pose)},
         state=("x", "y", "z", "lead_x", "lead_y", "lead_z", "opening", "grip", "left_contact", "right_contact"),
         state_units=("m",) * 7 + ("open",) + ("bool",) * 2,
         action=("dx", "dy", "dz", "grip"),

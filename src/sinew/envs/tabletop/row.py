@@ -27,7 +27,12 @@ TRUTH: dict[str, tuple[int, ...]] = {
     "grip": (),
     "contact": (2,),
 }
-"""Names and shapes (without B) of ``privileged``: [m], except skill (its number), grip (1 open) and contact (left, right)."""
+"""Names and shapes (without B) of ``privileged``.
+
+Lengths in [m]; ``size`` is half the target's width, the height of its origin and of its top above that;
+``opening`` is the gap between the pads; ``skill`` a number, ``grip`` 1 for open, ``contact`` whether each
+finger touches the target.
+"""
 
 FULL = mujoco.mjtState.mjSTATE_INTEGRATION
 HAND = 5
@@ -85,7 +90,7 @@ class Row:
         hand = data.qpos[:3]
         wanted = np.clip(data.ctrl[:3] + action[:3], hand - LEASH, hand + LEASH)
         data.ctrl[:3] = np.clip(wanted, scene.HAND_LOW, scene.HAND_HIGH)
-        self._grip(1.0 if action[3] >= 0.5 else 0.0)  # noqa: PLR2004
+        self._grip(1.0 if action[3] >= 0.5 else 0.0)
         mujoco.mj_step(stage.world.model, data, scene.SUBSTEPS)
         self._look()
         self.ticks += 1
@@ -97,7 +102,8 @@ class Row:
         data = stage.data
         hand, setpoint = data.qpos[:3], data.ctrl[:3]
         opening = data.qpos[3] + data.qpos[4]
-        state[:3], state[3:6], state[6], state[7], state[8:] = hand, setpoint - hand, opening, self.grip, self.any_contact
+        state[:3], state[3:6], state[6], state[7] = hand, setpoint - hand, opening, self.grip
+        state[8:] = self.any_contact
         truth["hand"][row], truth["setpoint"][row] = hand, setpoint
         truth["opening"][row], truth["grip"][row] = opening, self.grip
         truth["contact"][row] = self.contact
@@ -106,10 +112,10 @@ class Row:
         truth["skill"][row] = self.skill
         truth["size"][row] = self.size
 
-    def image(self) -> NDArray[np.uint8]:
-        """Return what the policy sees, (h, w, 3)."""
+    def view(self) -> tuple[RayCamera, mujoco.MjData]:
+        """Return the policy's camera and what it looks at."""
         stage = self._stage()
-        return stage.camera.render(stage.data)
+        return stage.camera, stage.data
 
     def picture(self, size: int) -> NDArray[np.uint8]:
         """Return a picture for people, (size, size, 3)."""
@@ -123,10 +129,7 @@ class Row:
         stage = self._stage()
         full = np.zeros((len(points), 3))
         full[:, : points.shape[1]] = points
-        local = (full - stage.data.cam_xpos[0]) @ stage.data.cam_xmat[0].reshape(3, 3)
-        scale = 0.5 / np.tan(np.radians(stage.world.model.cam_fovy[0]) / 2)
-        flat = scale * local[:, :2] / -local[:, 2:]
-        return np.column_stack([0.5 + flat[:, 0], 0.5 - flat[:, 1]]).astype(np.float32)
+        return stage.camera.project(stage.data, full).astype(np.float32)
 
     def snapshot(self) -> bytes:
         """Return everything that ``restore`` needs."""
@@ -147,13 +150,16 @@ class Row:
             header = json.loads(head)
             self._load(header["state_id"])
             self.ticks, self.grip = int(header["ticks"]), float(header["grip"])
-            full = np.frombuffer(body, dtype="<f8")
+            full = np.frombuffer(body, dtype="<f8").astype(np.float64)
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"tabletop: this is no snapshot of this world ({error}). Take one with get_state.") from error
+            raise DataError(f"tabletop: no snapshot of this world ({error}). Take one with get_state.") from error
         stage = self._stage()
         size = mujoco.mj_stateSize(stage.world.model, FULL)
         if full.size != size:
-            raise DataError(f"tabletop: the snapshot holds {full.size} values, this scene {size}; was it made with another config?")
+            raise DataError(
+                f"tabletop: the snapshot holds {full.size} values, this scene {size}. "
+                "Restore it with the config that it was made with."
+            )
         mujoco.mj_resetData(stage.world.model, stage.data)
         mujoco.mj_setState(stage.world.model, stage.data, full, FULL)
         self._look()

@@ -8,6 +8,7 @@ Whatever lies in one of its four corners is held from two sides, so that pushing
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,9 +24,15 @@ TABLE_HALF = (0.34, 0.27)
 HAND_LOW = (-0.30, -0.24, 0.018)
 HAND_HIGH = (0.30, 0.25, 0.20)
 FINGER_TRAVEL = 0.045
+FINGER_GAP = 0.001
 PAD_HALF = (0.004, 0.032)
 RIB_END = 0.036
 ZONE_RADIUS = 0.055
+OBJECT_KG = 0.06
+CAMERA_POS = (0.0, -0.30, 0.56)
+CAMERA_FORWARD = (0.0, 0.498, -0.867)
+CAMERA_DOWN = (0.0, -0.867, -0.498)
+CAMERA_FOVY_DEG = 46.0
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.84, 0.12, 0.12),
@@ -167,6 +174,7 @@ def mjcf(shapes: tuple[str, ...], num_zones: int) -> str:
         f'size="{ZONE_RADIUS} 0.0008" pos="0 0 0.0008" contype="0" conaffinity="0" group="1"/></body>'
         for number in range(num_zones)
     )
+    up = _text(-value for value in CAMERA_DOWN)
     return f"""
 <mujoco model="tabletop">
   <option timestep="{TIMESTEP_S}" integrator="implicitfast" iterations="30" ls_iterations="20"/>
@@ -179,9 +187,9 @@ def mjcf(shapes: tuple[str, ...], num_zones: int) -> str:
     <default class="hand"><geom contype="4" conaffinity="0" rgba="0.80 0.81 0.83 1"/></default>
   </default>
   <worldbody>
-    <camera name="front" pos="0 -0.30 0.56" xyaxes="1 0 0 0 0.867 0.498" fovy="46"/>
+    <camera name="front" pos="{_text(CAMERA_POS)}" xyaxes="1 0 0 {up}" fovy="{CAMERA_FOVY_DEG}"/>
     <geom name="table" type="plane" size="{TABLE_HALF[0]} {TABLE_HALF[1]} 0.01" contype="1" conaffinity="0"
-          friction="0.6 0.005 0.003" rgba="0.60 0.52 0.44 1"/>
+          friction="0.6 0.005 0.006" rgba="0.60 0.52 0.44 1"/>
     {zones}
     <body name="hand" pos="0 0 0" gravcomp="1">
       <joint name="x" type="slide" axis="1 0 0"/>
@@ -210,7 +218,8 @@ def _finger(name: str, side: int) -> str:
     rib = (RIB_END - 2 * thick) / 2
     return f"""
       <body name="{name}" gravcomp="1">
-        <joint name="{name}" type="slide" axis="{side} 0 0" range="0 {FINGER_TRAVEL + 0.002}" limited="true" armature="0.12"/>
+        <joint name="{name}" type="slide" axis="{side} 0 0" range="{FINGER_GAP} {FINGER_TRAVEL + 0.002}"
+               limited="true" armature="0.12"/>
         <geom name="{name}_pad" class="finger" size="{thick} {wide} 0.0415" pos="{side * thick} 0 0.0265" mass="0.03"/>
         <geom name="{name}_rib" class="finger" size="{rib} {thick} 0.0415"
               pos="{side * (2 * thick + rib)} 0 0.0265" mass="0.02"/>
@@ -221,7 +230,7 @@ def _object(number: int, name: str) -> str:
     shape = SHAPES[name]
     geoms = "".join(
         f'<geom name="object{number}_{index}" class="object" type="{part.type}" '
-        f'size="{" ".join(map(str, part.size))}" pos="{" ".join(map(str, part.pos))}" mass="{0.06 if index == 0 else 0.001}" '
+        f'size="{_text(part.size)}" pos="{_text(part.pos)}" mass="{OBJECT_KG if index == 0 else 0.001}" '
         + ("" if part.solid else 'contype="0" conaffinity="0" ')
         + "/>"
         for index, part in enumerate(shape.parts)
@@ -230,3 +239,7 @@ def _object(number: int, name: str) -> str:
         f'<body name="object{number}" pos="{0.1 * number} -0.1 {shape.half_height}">'
         f'<freejoint name="object{number}"/>{geoms}</body>'
     )
+
+
+def _text(values: Iterable[float]) -> str:
+    return " ".join(map(str, values))

@@ -64,7 +64,9 @@ def start(config: TabletopConfig, state_id: str) -> Start:
         return scene
     said = _variant_goal(config, scene, base, name)
     if said is None:
-        raise DataError(f"tabletop: {base} has no variant {name!r}; ask `variant` first, it answers None in such a case.")
+        raise DataError(
+            f"tabletop: {base} has no variant {name!r}; ask `variant` first, it answers None in such a case."
+        )
     if name == "silent":
         return replace(scene, instruction="")
     sentence = _say(said, scene.layout, base.split("/")[0], _rng(f"{state_id}#sentence"))
@@ -101,7 +103,7 @@ def _base(config: TabletopConfig, state_id: str) -> Start:
 
 def _parse(config: TabletopConfig, state_id: str) -> tuple[str, str]:
     parts = state_id.split("/")
-    if len(parts) != 3 or not (parts[2].isascii() and parts[2].isdigit()):  # noqa: PLR2004
+    if len(parts) != 3 or not (parts[2].isascii() and parts[2].isdigit()):
         raise DataError(f"tabletop: {state_id!r} is no state id; they look like seen/push/17 and come from `states`.")
     try:
         check_split(config, parts[0], parts[1])
@@ -114,7 +116,7 @@ def _say(goal: Goal, layout: Layout, split: str, rng: np.random.Generator) -> st
     """Draw a sentence for a goal; 60 % use the full name of the object."""
     template = pick((UNSEEN if split == "templates" else TEMPLATES)[goal.skill], rng)
     names = object_names(goal.target, layout.things)
-    name = names[0] if rng.random() < 0.6 else pick(names, rng)  # noqa: PLR2004
+    name = names[0] if rng.random() < 0.6 else pick(names, rng)
     zone = pick(zone_names(goal.zone, layout.zone_colours), rng) if goal.zone is not None else ""
     return template.format(object=name, zone=zone)
 
@@ -130,7 +132,9 @@ def _variant_goal(config: TabletopConfig, scene: Start, base: str, name: str) ->
     unknown = held_out(config) if name == "other" and not base.startswith("pairs/") else frozenset()
     numbers = [k for k in range(len(layout.things)) if k == goal.target or layout.things[k] not in unknown]
     skills = SKILLS if name == "other" else (goal.skill,)
-    options = [Goal(s, k, z) for s in skills for k in numbers for z in _zones(s, layout) if is_feasible(Goal(s, k, z), layout)]
+    options = [Goal(s, k, z) for s in skills for k in numbers for z in _zones(s, layout)]
+    if name == "other":
+        options = [new for new in options if is_feasible(new, layout)]
     kinds = [
         [new for new in options if new.skill == goal.skill and new.target != goal.target and new.zone == goal.zone],
         [new for new in options if new.skill == goal.skill and new.target == goal.target and new.zone != goal.zone],

@@ -10,12 +10,12 @@ from sinew.models.vision import SoftArgmax, image_grid, to_float
 def test_soft_argmax_finds_the_peak() -> None:
     features = torch.zeros(1, 1, 5, 5)
     features[0, 0, 1, 4] = 50.0
-    assert torch.allclose(SoftArgmax(1)(features), torch.tensor([[1.0, -0.5]]), atol=1e-4)
+    assert torch.allclose(SoftArgmax(1)(features), torch.tensor([[3.0, -1.5]]), atol=1e-4)
 
 
 def test_image_grid_runs_right_and_down() -> None:
     grid = image_grid(torch.zeros(1, 1, 2, 3))
-    assert grid.tolist() == [[-1, -1], [0, -1], [1, -1], [-1, 1], [0, 1], [1, 1]]
+    assert grid.tolist() == [[-3, -3], [0, -3], [3, -3], [-3, 3], [0, 3], [3, 3]]
 
 
 def test_pixels_become_minus_one_to_one() -> None:

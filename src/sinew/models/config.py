@@ -63,11 +63,13 @@ class GroundingConfig:
     Attributes:
         points: (name in ``Batch.targets``, number of coordinates) of each point.
         weight: weight of the loss; 0 leaves the pointers in place but unsupervised.
+        image: weight, within it, of where in the image a point is; needs a calibrated camera.
         feed: the predicted points are inputs of the action head.
     """
 
     points: tuple[tuple[str, int], ...] = ()
     weight: float = 1.0
+    image: float = 0.1
     feed: bool = True
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sinew.core.errors import ConfigError
 from sinew.core.types import Features
 from sinew.models.config import FilmVisionConfig
+from sinew.models.grounding import Locator
 from sinew.models.language import LanguageEncoder, Pool
 from sinew.models.vision import FilmVision, Pointers, SoftArgmax, TokenVision
 
@@ -22,10 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the network made of an observation: features for the head and points (B, k) at unit scale by name."""
+    """What the network made of an observation.
+
+    Attributes:
+        features: for the head.
+        points: (B, k) at unit scale, by name.
+        logits: (B, cameras, K, h, w), where in the newest images the K pointers look.
+    """
 
     features: Features
     points: Mapping[str, Tensor]
+    logits: Tensor
 
 
 class Network(nn.Module):
@@ -63,19 +71,12 @@ class Network(nn.Module):
         self.sentence = Pool(words, 1)
         views = len(self.cameras) * config.history
         self.state_size = spec.state_size * config.history if config.state else 0
-        found = views * count * (2 + channels)
-        self.locate = (
-            nn.Sequential(
-                nn.Linear(found + self.state_size, config.width),
-                nn.GELU(),
-                nn.Linear(config.width, sum(self.point_sizes.values())),
-            )
-            if self.point_sizes
-            else None
-        )
-        fed = sum(self.point_sizes.values()) if config.grounding.feed else 0
-        self.place = Coordinates(fed + self.state_size, config.width // 2) if fed + self.state_size else None
-        joined = views * 2 * channels + found + words + (self.place.size if self.place else 0)
+        num_coordinates = sum(self.point_sizes.values())
+        self.locate = Locator(views * count, channels, config.width, num_coordinates) if self.point_sizes else None
+        numbers = self.state_size + (num_coordinates if config.grounding.feed else 0)
+        self.coordinates = Coordinates(numbers, config.width // 2) if numbers else None
+        joined = views * (2 * channels + count * (2 + channels)) + words
+        joined += self.coordinates.size if self.coordinates else 0
         self.fuse = nn.Sequential(nn.Linear(joined, config.width), nn.GELU())
 
     def forward(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor) -> Scene:
@@ -87,28 +88,25 @@ class Network(nn.Module):
             state: (B, T, S) at unit scale.
         """
         tokens, mask = self.language(ids)
-        views, rows = [images[name] for name in self.cameras], len(ids)
-        stacked = views[0] if len(views) == 1 else torch.cat(views, dim=1)
-        count = stacked.shape[1]
-        if count > 1:
-            tokens_each, mask_each = tokens.repeat_interleave(count, 0), mask.repeat_interleave(count, 0)
-        else:
-            tokens_each, mask_each = tokens, mask
-        features = self.vision(stacked.flatten(0, 1), tokens_each, mask_each)
-        found = self.pointers(features, tokens_each, mask_each).reshape(rows, -1)
-        looks = self.look(features).reshape(rows, -1)
-        flat_state = state.flatten(1)[:, : self.state_size]
-        parts = [looks, found, self.sentence(tokens, mask)[:, 0]]
-        numbers = [flat_state]
+        views, rows = torch.cat([images[name] for name in self.cameras], dim=1), len(ids)
+        count = views.shape[1]
+        each = (tokens, mask) if count == 1 else (tokens.repeat_interleave(count, 0), mask.repeat_interleave(count, 0))
+        features = self.vision(views.flatten(0, 1), *each)
+        logits, where, found = self.pointers(features, *each)
+        where, found = where.reshape(rows, -1, 2), found.reshape(rows, -1, features.shape[1])
+        parts = [self.look(features).reshape(rows, -1), where.flatten(1), found.flatten(1)]
+        parts.append(self.sentence(tokens, mask)[:, 0])
+        numbers = [state.flatten(1)[:, : self.state_size]]
         points: dict[str, Tensor] = {}
         if self.locate is not None:
-            located = self.locate(torch.cat([found, flat_state], dim=-1))
+            located = self.locate(where, found)
             points = dict(zip(self.point_sizes, located.split(list(self.point_sizes.values()), dim=-1), strict=True))
             if self.config.grounding.feed:
                 numbers.append(located)
-        if self.place is not None:
-            parts.append(self.place(torch.cat(numbers, dim=-1)))
-        return Scene(Features(self.fuse(torch.cat(parts, dim=-1))[:, None]), points)
+        if self.coordinates is not None:
+            parts.append(self.coordinates(torch.cat(numbers, dim=-1)))
+        ticks = logits.reshape(rows, len(self.cameras), -1, logits.shape[1], *features.shape[-2:])
+        return Scene(Features(self.fuse(torch.cat(parts, dim=-1))[:, None]), points, ticks[:, :, -1])
 
 
 class Coordinates(nn.Module):

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sinew.core import config as configs
 from sinew.core.errors import CheckpointError, SpecError
@@ -20,6 +19,7 @@ from sinew.core.history import ChunkQueue, History
 from sinew.core.rollout import take_rows
 from sinew.core.types import Batch, NumpyObservation, Observation, RobotSpec, Rows
 from sinew.models.config import PolicyConfig
+from sinew.models.grounding import Projection, heat
 from sinew.models.language import Words
 from sinew.models.network import Network, Scene
 from sinew.models.normalizer import Normalizer
@@ -51,6 +51,9 @@ class VLAPolicy(nn.Module):
         self.head = config.head.build(config.width, config.horizon, spec)
         targets = {f"targets_{name}": size for name, size in config.grounding.points}
         self.normalizer = Normalizer({"state": spec.state_size, "action": spec.action_size, **targets})
+        calibrated = [camera.intrinsics is not None and camera.pose is not None for camera in spec.cameras.values()]
+        cameras = zip(spec.cameras.values(), calibrated, strict=True)
+        self.projections = nn.ModuleList([Projection(camera) if known else nn.Identity() for camera, known in cameras])
         self.history = History(config.history)
         self.queue = ChunkQueue(config.execute)
         self._points: dict[str, NDArray[np.float32]] = {}
@@ -92,18 +95,26 @@ class VLAPolicy(nn.Module):
         return self.network(obs.images, ids, self.normalizer.to_unit("state", obs.state))
 
     def _grounding_loss(self, scene: Scene, targets: Mapping[str, Tensor]) -> Tensor:
+        """Return (B,): L1 on the coordinates and, where a camera is calibrated, cross-entropy on the image cells."""
         missing = [name for name in scene.points if name not in targets]
         if missing:
             raise SpecError(
                 f"the data has no labels {missing}, only {sorted(targets)}. "
                 "Train with --policy.grounding.weight 0, or record them."
             )
-        terms = []
-        for name, predicted in scene.points.items():
-            wanted = self.normalizer.to_unit(f"targets_{name}", targets[name])
-            known = wanted.isfinite()
-            error = functional.l1_loss(predicted, torch.where(known, wanted, predicted.detach()), reduction="none")
-            terms.append(error.mean(dim=-1))
+        terms: list[Tensor] = []
+        for number, (name, predicted) in enumerate(scene.points.items()):
+            known = targets[name].isfinite().all(dim=-1)
+            label = torch.where(known[:, None], targets[name], torch.zeros_like(targets[name]))
+            error = (predicted - self.normalizer.to_unit(f"targets_{name}", label)).abs().mean(dim=-1)
+            for view, camera in enumerate(self.projections):
+                if isinstance(camera, Projection):
+                    logits = scene.logits[:, view, number]
+                    cells = heat(camera(label), *logits.shape[-2:])
+                    error = error - self.config.grounding.image * (cells * logits.flatten(1).log_softmax(dim=-1)).sum(
+                        -1
+                    )
+            terms.append(torch.where(known, error, torch.zeros_like(error)))
         return torch.stack(terms).sum(dim=0)
 
     # -------------------------------------------------------------------------------------- acting

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sinew.models.language import Block, Pool
 
@@ -46,7 +45,8 @@ class FilmVision(nn.Module):
         self.convs = nn.ModuleList()
         self.films = nn.ModuleList()
         for channels_in, channels_out in zip(config.channels[1:-1], rest, strict=True):
-            self.convs.append(nn.Conv2d(channels_in, channels_out, 3, padding=1))
+            conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+            self.convs.append(nn.Sequential(conv, nn.GroupNorm(1, channels_out)))
             self.films.append(nn.Linear(words, 2 * channels_out))
 
     def forward(self, images: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -54,7 +54,8 @@ class FilmVision(nn.Module):
 
         Args:
             images: (B, 3, h, w) uint8.
-            tokens: (B, N, D) words. mask: (B, N).
+            tokens: (B, N, D) words.
+            mask: (B, N).
         """
         sentence = self.pool(tokens, mask)[:, 0]
         features = self.stem(to_float(images))
@@ -110,20 +111,24 @@ class SoftArgmax(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(channels, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return (B, 2 C) expected coordinates in -1 .. 1 of a map (B, C, h, w)."""
+        """Return (B, 2 C) expected coordinates of a map (B, C, h, w), see ``image_grid``."""
         weights = (features.flatten(2) * self.log_scale.exp()).softmax(dim=-1)
         return (weights @ image_grid(features)).flatten(1)
 
 
+EDGE = 3.0
+"""Coordinate of the last cell of a map; wide enough that coordinates in the middle vary as much as other features."""
+
+
 def image_grid(features: Tensor) -> Tensor:
-    """Return the (x, y) coordinates of a map's cells, (h w, 2) in -1 .. 1."""
+    """Return the (x, y) coordinates of a map's cells, (h w, 2) from -EDGE to EDGE, right and down."""
     return _grid(features.shape[-2], features.shape[-1], features.device, features.dtype)
 
 
 @lru_cache
 def _grid(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    y = torch.linspace(-1, 1, height, device=device, dtype=dtype)
-    x = torch.linspace(-1, 1, width, device=device, dtype=dtype)
+    y = torch.linspace(-EDGE, EDGE, height, device=device, dtype=dtype)
+    x = torch.linspace(-EDGE, EDGE, width, device=device, dtype=dtype)
     return torch.stack([x.repeat(height), y.repeat_interleave(width)], dim=-1)
 
 
@@ -133,7 +138,9 @@ class Pointers(nn.Module):
     Each pointer reads the words with its own learned query, then looks for the result in the map.
 
     Args:
-        words: D of the word features. channels: C of the map. count: K.
+        words: D of the word features.
+        channels: C of the map.
+        count: K.
     """
 
     def __init__(self, words: int, channels: int, count: int) -> None:
@@ -141,11 +148,20 @@ class Pointers(nn.Module):
         self.pool = Pool(words, count)
         self.query = nn.Linear(words, channels)
         self.key = nn.Conv2d(channels, channels, 1)
-        self.scale = channels**-0.5
+        self.scale = nn.Parameter(torch.tensor(4.0 * channels**-0.5))
 
-    def forward(self, features: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Return (B, K, 2 + C): expected coordinates in -1 .. 1 and the features found there."""
-        query = self.query(self.pool(tokens, mask))
-        weights = functional.softmax(query @ self.key(features).flatten(2) * self.scale, dim=-1)
-        flat = features.flatten(2).transpose(1, 2)
-        return torch.cat([weights @ image_grid(features), weights @ flat], dim=-1)
+    def forward(self, features: Tensor, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where each pointer looks.
+
+        Args:
+            features: a map (B, C, h, w).
+            tokens: (B, N, D) words.
+            mask: (B, N).
+
+        Returns:
+            Logits over the cells (B, K, h w), expected coordinates (B, K, 2), features found there (B, K, C).
+        """
+        query = self.query(self.pool(tokens, mask)) * self.scale
+        logits = query @ self.key(features).flatten(2)
+        weights = logits.softmax(dim=-1)
+        return logits, weights @ image_grid(features), weights @ features.flatten(2).transpose(1, 2)

@@ -48,7 +48,7 @@ class Projection(nn.Module):
 
 
 def heat(places: Tensor, height: int, width: int) -> Tensor:
-    """Return soft labels over the cells of a map: each place is shared by its four neighbours, so that it is their mean.
+    """Return soft labels over the cells of a map: each place is shared by its four neighbours and is their mean.
 
     Args:
         places: (B, 2) in 0 .. 1 of the image, right and down; clamped to the outermost cells.

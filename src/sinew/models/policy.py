@@ -147,7 +147,7 @@ class VLAPolicy(nn.Module):
             for name, value in scene.points.items()
         }
         self.train(training)
-        return np.clip(chunk, np.float32(self._spec.low), np.float32(self._spec.high))
+        return np.clip(chunk, np.asarray(self._spec.low, np.float32), np.asarray(self._spec.high, np.float32))
 
     def points(self) -> Mapping[str, NDArray[np.float32]]:
         """Return the points of the last prediction, (B, k) by name in physical units; empty without grounding."""

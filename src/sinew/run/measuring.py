@@ -59,9 +59,9 @@ class Tryout:
             str(place), self.config.env, settings, listings=listings, pool=self.pool, seed=self.config.seed
         )
         rates = found.rates()
-        known = read_json(self.path) if self.path.exists() else {}
+        known: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
         known[str(update)] = [configs.to_dict(rate) for rate in rates]
-        write_json(self.path, dict(sorted(known.items(), key=lambda item: int(item[0]))))
+        write_json(self.path, {key: known[key] for key in sorted(known, key=int)})
         words = ", ".join(f"{rate.task} {rate.successes}/{rate.n}" for rate in rates if rate.task != ALL)
         self.note(f"{100 * update // self.config.loop.updates} % trained, it can: {words}")
         total = find(rates, ALL)

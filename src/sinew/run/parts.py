@@ -91,7 +91,9 @@ def build_recipe(
     inner = recipe.inner if isinstance(recipe, DaggerConfig) else recipe
     stores = [demonstrations]
     if isinstance(recipe, DaggerConfig):
-        stores.append(Store.open_or_create(rundir.data / "dagger", demonstrations.spec, tuple(demonstrations.target_sizes)))
+        stores.append(
+            Store.open_or_create(rundir.data / "dagger", demonstrations.spec, tuple(demonstrations.target_sizes))
+        )
     windows = Windows(stores, history=config.policy.history, horizon=config.policy.horizon)
     cloning = BehaviourCloning(
         policy,

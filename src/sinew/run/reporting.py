@@ -18,12 +18,11 @@ from sinew.engine.track import draw_curves, read_rows
 from sinew.engine.workers import start_workers
 from sinew.evaluate import summary
 from sinew.evaluate.chart import Curve
-from sinew.evaluate.failures import Failure as Failed
-from sinew.evaluate.failures import worst
+from sinew.evaluate.failures import Failure, worst
 from sinew.evaluate.film import Clip, FilmJob, film_job, hero_states
 from sinew.evaluate.rates import ALL, Rate, find
-from sinew.evaluate.report import Failure, Moment, ReportContent, write_report
-from sinew.evaluate.tables import latex_row, table, to_csv
+from sinew.evaluate.report import FilmedFailure, Moment, ReportContent, write_report
+from sinew.evaluate.tables import interval, latex_row, table, to_csv
 from sinew.run import RunConfig
 from sinew.run.clock import Clock
 from sinew.run.screen import console, counting, heading, say
@@ -46,7 +45,7 @@ def write(config: RunConfig, rundir: RunDir, *, command: str, pool: Executor, ti
         command=command,
         checks=found.checks(),
         hero=hero,
-        failures=tuple(Failure(clip, _words(item)) for clip, item in zip(failures, failed, strict=True)),
+        failures=tuple(FilmedFailure(item, clip) for item, clip in zip(failed, failures, strict=True)),
         films=films,
         moments=tuple(_moments(card, config.loop.updates)),
         curves=tuple(_curves(rows)),
@@ -123,7 +122,7 @@ def facts(config: RunConfig, rundir: RunDir, found: summary.Evaluation, timer: C
 
 
 def _film(
-    config: RunConfig, rundir: RunDir, failed: Sequence[Failed], pool: Executor
+    config: RunConfig, rundir: RunDir, failed: Sequence[Failure], pool: Executor
 ) -> tuple[Clip, tuple[Clip, ...], tuple[Clip, ...]]:
     """Film the hero, the failures and one more episode of each task, in parallel."""
     world, policy = config.env.build(1), str(rundir.checkpoints / "last")
@@ -144,14 +143,6 @@ def _film(
             clips.append(clip)
             count(len(clips), len(jobs))
     return clips[0], tuple(clips[1 : 1 + len(failed)]), tuple(clips[1 + len(failed) :])
-
-
-def _words(item: Failed) -> str:
-    expert = {True: "The expert succeeds from there.", False: "The expert fails from there, too.", None: ""}[
-        item.expert
-    ]
-    where = "" if item.split == "seen" else f" ({item.split})"
-    return f"{item.task}{where}: {100 * item.share:.0f} % of the failures there end like this. {expert}".strip()
 
 
 def _moments(tryouts: Mapping[str, Any], updates: int) -> Iterator[Moment]:
@@ -186,7 +177,7 @@ def _command(rundir: RunDir) -> str:
 
 def _finish_card(rundir: RunDir, found: summary.Evaluation, rows: Sequence[Mapping[str, Any]]) -> None:
     results = {
-        f"{rate.task} ({rate.split})": f"{rate.successes} of {rate.n}, 95 % interval {100 * rate.low:.0f} to {100 * rate.high:.0f} %"
+        f"{rate.task} ({rate.split})": f"{rate.successes} of {rate.n}, 95 % interval {interval(rate)} %"
         for rate in found.rates()
         if rate.control == "none"
     }

@@ -18,6 +18,7 @@ from sinew.engine.progress import Progress, clock
 from sinew.engine.trainer import Trainer
 from sinew.engine.workers import num_cores, start_workers
 from sinew.evaluate.film import FilmJob, film_job, hero_states
+from sinew.recipes.config import DaggerConfig
 from sinew.run.clock import Clock
 from sinew.run.measuring import Tryout, measure
 from sinew.run.parts import build_policy, build_recipe, run_path, store_path
@@ -46,7 +47,7 @@ def check(config: RunConfig) -> None:
     """
     if not 1 <= config.policy.execute <= config.policy.horizon:
         raise ConfigError(
-            f"--policy.execute {config.policy.execute}: wanted 1 to {config.policy.horizon}, the horizon (--policy.horizon)."
+            f"--policy.execute {config.policy.execute}: wanted 1 to {config.policy.horizon}, the --policy.horizon."
         )
     if config.loop.updates < 1 or config.policy.history < 1:
         raise ConfigError(
@@ -166,10 +167,10 @@ def risks(config: RunConfig, demonstrations: Store) -> tuple[str, ...]:
     held_out = sum(record.held_out for record in demonstrations.records)
     if held_out == 0:
         found.append("No held-out episodes: over-fitting shows only in closed loop. Raise --collect.held-out.")
-    if demonstrations.num_episodes < 50:  # noqa: PLR2004
+    if demonstrations.num_episodes < 50:
         found.append(f"{demonstrations.num_episodes} episodes are few: expect failures away from them.")
-    rows = config.loop.updates * (getattr(config.recipe, "inner", config.recipe)).batch
-    epochs = rows / max(1, demonstrations.num_frames)
+    supervised = config.recipe.inner if isinstance(config.recipe, DaggerConfig) else config.recipe
+    epochs = config.loop.updates * supervised.batch / max(1, demonstrations.num_frames)
     if epochs < 1:
         found.append(f"The run sees {100 * epochs:.0f} % of the frames once. Raise --loop.updates.")
     return tuple(found)

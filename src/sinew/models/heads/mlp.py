@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class MlpHead(nn.Module):
         self.loss_per_row = ActionLoss(spec, config.binary_weight)
         sizes = [width, *config.hidden]
         layers: list[nn.Module] = []
-        for size_in, size_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for size_in, size_out in pairwise(sizes):
             layers += [nn.Linear(size_in, size_out), nn.GELU()]
         self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], horizon * spec.action_size))
 

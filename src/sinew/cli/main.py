@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SinewError as error:
         return _fail(str(error))
     except KeyboardInterrupt as stopped:
-        said = str(stopped) or "Stopped. What was written is whole."
-        print(f"\n{said} To go on: {shlex.join(['sinew', *words])}", file=sys.stderr)
+        said = str(stopped) or "Stopped. What was written is whole, and the same command goes on."
+        print(f"\n{said}\n  {shlex.join(['sinew', *words])}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has left; the interpreter must not complain when it flushes.
@@ -199,7 +199,7 @@ def _existing(path: Path) -> Path:
         return path
     place = path.parent if path.parent.is_dir() else Path("runs")
     found = sorted(item.name for item in place.glob("*") if (item / "config.json").exists()) if place.is_dir() else []
-    there = f"In {place} there is: {', '.join(found)}." if found else "Train one first; what there is to train: sinew list"
+    there = f"In {place} there is: {', '.join(found)}." if found else "Train one first: sinew list"
     raise CheckpointError(f"{path}: no such run. {there}")
 
 

@@ -66,7 +66,7 @@ def _lift(truth: dict[str, Array]) -> tuple[Array, Array]:
     height = _grasp_height(target) + _cone(_distance(target, hand), 0.009, 1.5, 0.075)
     height = np.where(held, 0.16, height)
     place = np.where(held[:, None], hand[:, :2], target[:, :2])
-    return np.column_stack([place, height]), 1.0 - (_around(truth) | held)
+    return np.column_stack([place, height]), _open_unless(_around(truth) | held)
 
 
 def _place(truth: dict[str, Array]) -> tuple[Array, Array]:
@@ -84,8 +84,8 @@ def _place(truth: dict[str, Array]) -> tuple[Array, Array]:
     place = np.where(held[:, None], carry_place, target[:, :2])
     height = np.where(held, carry_height, pick_height)
     place = np.where(release[:, None], hand[:, :2], place)
-    height = np.where(release & (truth["opening"] > half * 0 + 0.06), 0.12, np.where(release, hand[:, 2], height))
-    return np.column_stack([place, height]), 1.0 - ((_around(truth) | held) & ~release)
+    height = np.where(release, np.where(truth["opening"] > 0.06, 0.12, hand[:, 2]), height)
+    return np.column_stack([place, height]), _open_unless((_around(truth) | held) & ~release)
 
 
 def _push(truth: dict[str, Array]) -> tuple[Array, Array]:
@@ -139,6 +139,10 @@ def _around(truth: dict[str, Array]) -> NDArray[np.bool_]:
     error = np.abs(truth["target"] - truth["hand"])
     low = truth["hand"][:, 2] < _grasp_height(truth["target"]) + 0.014
     return (error[:, 0] < 0.018) & (error[:, 1] < 0.016) & low
+
+
+def _open_unless(closed: NDArray[np.bool_]) -> Array:
+    return np.where(closed, 0.0, 1.0)
 
 
 def _grasp_height(target: Array) -> Array:

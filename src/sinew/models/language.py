@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,7 +30,28 @@ def train_tokenizer(sentences: Iterable[str]) -> Tokenizer:
     return tokenizer
 
 
+@dataclass(frozen=True)
 class Words:
+    """B sentences as features.
+
+    Attributes:
+        tokens: (B, N, D) words in context.
+        plain: (B, N, D) words by themselves.
+        mask: (B, N) bool, True for real words.
+    """
+
+    tokens: Tensor
+    plain: Tensor
+    mask: Tensor
+
+    def repeat(self, count: int) -> Words:
+        """Return every sentence ``count`` times in a row."""
+        if count == 1:
+            return self
+        return Words(*(part.repeat_interleave(count, 0) for part in (self.tokens, self.plain, self.mask)))
+
+
+class WordIds:
     """Turns instructions into ids, remembering those it has seen."""
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
@@ -89,28 +111,40 @@ class LanguageEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         nn.init.normal_(self.embed.weight, std=0.5)
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return word features (B, N, D) and their mask (B, N); ids (B, N), 0 is padding.
+    def forward(self, ids: Tensor) -> Words:
+        """Return what the words of ids (B, N) mean; id 0 is padding.
 
         The first position counts even when it is padding, so that an empty instruction has a feature.
         """
         mask = ids != 0
         mask[:, 0] = True
-        tokens = self.embed(ids) + self.position[: ids.shape[1]]
+        plain = self.embed(ids)
+        tokens = plain + self.position[: ids.shape[1]]
         for block in self.blocks:
             tokens = block(tokens, mask)
-        return self.norm(tokens), mask
+        return Words(self.norm(tokens), plain, mask)
 
 
 class Pool(nn.Module):
-    """K learned queries that each attend over the words and return one vector."""
+    """K learned queries that each attend over the words and return one vector.
 
-    def __init__(self, width: int, queries: int) -> None:
+    What to look at depends on the whole sentence, so the keys are features in context. With
+    ``plain`` the values are the words themselves: "red" then adds the same to every query, whatever
+    noun follows, and pairs of words that were never heard together still mean something.
+
+    Args:
+        width: D.
+        queries: K.
+        plain: whether to return words out of context.
+    """
+
+    def __init__(self, width: int, queries: int, *, plain: bool = False) -> None:
         super().__init__()
+        self.plain = plain
         self.query = nn.Parameter(torch.randn(queries, width) / width**0.5)
         self.key = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Return (B, K, D) from tokens (B, N, D) and their mask (B, N)."""
-        scores = (self.key(tokens) @ self.query.T).masked_fill(~mask[..., None], float("-inf"))
-        return scores.softmax(dim=1).transpose(1, 2) @ tokens
+    def forward(self, words: Words) -> Tensor:
+        """Return (B, K, D)."""
+        scores = (self.key(words.tokens) @ self.query.T).masked_fill(~words.mask[..., None], float("-inf"))
+        return scores.softmax(dim=1).transpose(1, 2) @ (words.plain if self.plain else words.tokens)

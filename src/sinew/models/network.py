@@ -87,15 +87,15 @@ class Network(nn.Module):
             ids: (B, N) words.
             state: (B, T, S) at unit scale.
         """
-        tokens, mask = self.language(ids)
+        words = self.language(ids)
         views, rows = torch.cat([images[name] for name in self.cameras], dim=1), len(ids)
         count = views.shape[1]
-        each = (tokens, mask) if count == 1 else (tokens.repeat_interleave(count, 0), mask.repeat_interleave(count, 0))
-        features = self.vision(views.flatten(0, 1), *each)
-        logits, where, found = self.pointers(features, *each)
+        each = words.repeat(count)
+        features = self.vision(views.flatten(0, 1), each)
+        logits, where, found = self.pointers(features, each)
         where, found = where.reshape(rows, -1, 2), found.reshape(rows, -1, features.shape[1])
         parts = [self.look(features).reshape(rows, -1), where.flatten(1), found.flatten(1)]
-        parts.append(self.sentence(tokens, mask)[:, 0])
+        parts.append(self.sentence(words)[:, 0])
         numbers = [state.flatten(1)[:, : self.state_size]]
         points: dict[str, Tensor] = {}
         if self.locate is not None:

@@ -20,7 +20,7 @@ from sinew.core.rollout import take_rows
 from sinew.core.types import Batch, NumpyObservation, Observation, RobotSpec, Rows
 from sinew.models.config import PolicyConfig
 from sinew.models.grounding import Projection, heat
-from sinew.models.language import Words
+from sinew.models.language import WordIds
 from sinew.models.network import Network, Scene
 from sinew.models.normalizer import Normalizer
 
@@ -46,7 +46,7 @@ class VLAPolicy(nn.Module):
         self.config = config
         self._spec = spec
         self.tokenizer = tokenizer
-        self.words = Words(tokenizer, config.language.max_tokens)
+        self.word_ids = WordIds(tokenizer, config.language.max_tokens)
         self.network = Network(config, spec, tokenizer.get_vocab_size())
         self.head = config.head.build(config.width, config.horizon, spec)
         targets = {f"targets_{name}": size for name, size in config.grounding.points}
@@ -91,7 +91,7 @@ class VLAPolicy(nn.Module):
 
     def encode(self, obs: Observation[Tensor]) -> Scene:
         """Return features and points for B observations with full history; simulator truth is not looked at."""
-        ids = self.words(obs.instruction).to(obs.state.device, non_blocking=True)
+        ids = self.word_ids(obs.instruction).to(obs.state.device, non_blocking=True)
         return self.network(obs.images, ids, self.normalizer.to_unit("state", obs.state))
 
     def _grounding_loss(self, scene: Scene, targets: Mapping[str, Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sinew.models.language import Block, Pool
+from sinew.models.language import Block, Pool, Words
 
 if TYPE_CHECKING:
     from sinew.models.config import FilmVisionConfig, TokenVisionConfig
@@ -41,7 +41,7 @@ class FilmVision(nn.Module):
             nn.GroupNorm(1, second),
             nn.ReLU(inplace=True),
         )
-        self.pool = Pool(words, 1)
+        self.pool = Pool(words, 1, plain=True)
         self.convs = nn.ModuleList()
         self.films = nn.ModuleList()
         for channels_in, channels_out in zip(config.channels[1:-1], rest, strict=True):
@@ -49,15 +49,9 @@ class FilmVision(nn.Module):
             self.convs.append(nn.Sequential(conv, nn.GroupNorm(1, channels_out)))
             self.films.append(nn.Linear(words, 2 * channels_out))
 
-    def forward(self, images: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Return a feature map (B, C, h / 4, w / 4).
-
-        Args:
-            images: (B, 3, h, w) uint8.
-            tokens: (B, N, D) words.
-            mask: (B, N).
-        """
-        sentence = self.pool(tokens, mask)[:, 0]
+    def forward(self, images: Tensor, words: Words) -> Tensor:
+        """Return a feature map (B, C, h / 4, w / 4) of images (B, 3, h, w) uint8."""
+        sentence = self.pool(words)[:, 0]
         features = self.stem(to_float(images))
         for conv, film in zip(self.convs, self.films, strict=True):
             scale, shift = film(sentence)[..., None, None].chunk(2, dim=1)
@@ -90,13 +84,13 @@ class TokenVision(nn.Module):
         self.blocks = nn.ModuleList([Block(config.width, config.heads) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(config.width)
 
-    def forward(self, images: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Return a feature map (B, C, h / patch, w / patch); arguments as in FilmVision."""
+    def forward(self, images: Tensor, words: Words) -> Tensor:
+        """Return a feature map (B, C, h / patch, w / patch) of images (B, 3, h, w) uint8."""
         features = self.stem(to_float(images))
         rows, width, height, breadth = features.shape
         patches = features.flatten(2).transpose(1, 2) + self.position
-        fused = torch.cat([patches, self.words(tokens)], dim=1)
-        allowed = torch.cat([mask.new_ones(rows, patches.shape[1]), mask], dim=1)
+        fused = torch.cat([patches, self.words(words.tokens)], dim=1)
+        allowed = torch.cat([words.mask.new_ones(rows, patches.shape[1]), words.mask], dim=1)
         for block in self.blocks:
             fused = block(fused, allowed)
         patches = self.norm(fused[:, : patches.shape[1]])
@@ -145,23 +139,22 @@ class Pointers(nn.Module):
 
     def __init__(self, words: int, channels: int, count: int) -> None:
         super().__init__()
-        self.pool = Pool(words, count)
+        self.pool = Pool(words, count, plain=True)
         self.query = nn.Linear(words, channels)
         self.key = nn.Conv2d(channels, channels, 1)
         self.scale = nn.Parameter(torch.tensor(4.0 * channels**-0.5))
 
-    def forward(self, features: Tensor, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, features: Tensor, words: Words) -> tuple[Tensor, Tensor, Tensor]:
         """Return where each pointer looks.
 
         Args:
             features: a map (B, C, h, w).
-            tokens: (B, N, D) words.
-            mask: (B, N).
+            words: B sentences.
 
         Returns:
             Logits over the cells (B, K, h w), expected coordinates (B, K, 2), features found there (B, K, C).
         """
-        query = self.query(self.pool(tokens, mask)) * self.scale
+        query = self.query(self.pool(words)) * self.scale
         logits = query @ self.key(features).flatten(2)
         weights = logits.softmax(dim=-1)
         return logits, weights @ image_grid(features), weights @ features.flatten(2).transpose(1, 2)

@@ -51,6 +51,7 @@ def write(config: RunConfig, rundir: RunDir, *, command: str, pool: Executor, ti
         curves=tuple(_curves(rows)),
         facts=facts(config, rundir, found, timer),
         config=configs.to_dict(config),
+        explain=getattr(config.env.build(1), "split_notes", {}),
         date=datetime.date.today().isoformat(),
     )
     path = write_report(rundir.path, content)

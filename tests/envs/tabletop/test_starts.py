@@ -180,3 +180,16 @@ def test_settings_out_of_range_are_refused() -> None:
         TabletopConfig(objects=4, colours=2, shapes=1)
     with pytest.raises(ConfigError, match="image_size 2"):
         TabletopConfig(image_size=2)
+
+
+def test_the_showcase_is_one_scene_with_a_task_for_every_skill() -> None:
+    starting = [starts.start(CONFIG, name) for name in starts.showcase(CONFIG, 4)]
+    assert {one.goal.skill for one in starting} == {"touch", "lift", "place", "push"}
+    assert len({one.instruction for one in starting}) == 4
+    assert all(np.array_equal(one.layout.places, starting[0].layout.places) for one in starting)
+
+
+@pytest.mark.parametrize("name", ["lift.9", "push.0", "push.0.7", "lift.x", "fly.0"])
+def test_a_goal_that_the_scene_lacks_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match="names no goal"):
+        starts.start(CONFIG, f"seen/push/1?{name}")

@@ -58,6 +58,16 @@ class TabletopVecEnv:
         return starts.splits(self.config)
 
     @property
+    def split_notes(self) -> dict[str, str]:
+        """A sentence on each split, for reports."""
+        return {
+            "seen": "Scenes that training never saw, made of things, pairs and sentences it knows.",
+            "pairs": "Colour and shape pairs that were never asked for in training; each colour and each shape was.",
+            "templates": "Sentences that were never heard in training, made of words that were.",
+            "crowded": "Twice the distractors.",
+        }
+
+    @property
     def target_names(self) -> tuple[str, ...]:
         """``target`` (B, 3), the named object, and ``goal`` (B, 2), the named zone or NaN [m]."""
         return ("target", "goal")
@@ -74,6 +84,10 @@ class TabletopVecEnv:
     def variant(self, state_id: str, name: str) -> str | None:
         """Return the id of the same scene under another instruction, or None where there is none."""
         return starts.variant(self.config, state_id, name)
+
+    def showcase(self, number: int) -> tuple[str, ...]:
+        """Return ``number`` state ids that share one scene under different instructions."""
+        return starts.showcase(self.config, number)
 
     def reset(self, state_ids: Sequence[str], rows: Rows = None) -> NumpyObservation:
         """Start episodes in these rows and return their observations."""

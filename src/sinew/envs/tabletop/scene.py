@@ -32,7 +32,7 @@ OBJECT_KG = 0.06
 CAMERA_POS = (0.0, -0.30, 0.56)
 CAMERA_FORWARD = (0.0, 0.498, -0.867)
 CAMERA_DOWN = (0.0, -0.867, -0.498)
-CAMERA_FOVY_DEG = 46.0
+CAMERA_FOVY_DEG = 40.0
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.84, 0.12, 0.12),
@@ -78,9 +78,9 @@ class Shape:
 
 
 SHAPES: dict[str, Shape] = {
-    "cube": Shape((Part("box", (0.021, 0.021, 0.021)),), 0.021, 0.021, 0.021),
-    "ball": Shape((Part("sphere", (0.023,)),), 0.023, 0.023, 0.023),
-    "cylinder": Shape((Part("cylinder", (0.021, 0.027)),), 0.021, 0.027, 0.027),
+    "cube": Shape((Part("box", (0.024, 0.024, 0.024)),), 0.024, 0.024, 0.024),
+    "ball": Shape((Part("sphere", (0.026,)),), 0.026, 0.026, 0.026),
+    "cylinder": Shape((Part("cylinder", (0.023, 0.032)),), 0.023, 0.032, 0.032),
     "cup": Shape(
         (
             Part("cylinder", (0.022, 0.025)),
@@ -189,7 +189,7 @@ def mjcf(shapes: tuple[str, ...], num_zones: int) -> str:
   <worldbody>
     <camera name="front" pos="{_text(CAMERA_POS)}" xyaxes="1 0 0 {up}" fovy="{CAMERA_FOVY_DEG}"/>
     <geom name="table" type="plane" size="{TABLE_HALF[0]} {TABLE_HALF[1]} 0.01" contype="1" conaffinity="0"
-          friction="0.6 0.005 0.006" rgba="0.60 0.52 0.44 1"/>
+          friction="0.6 0.005 0.006" rgba="0.78 0.68 0.55 1"/>
     {zones}
     <body name="hand" pos="0 0 0" gravcomp="1">
       <joint name="x" type="slide" axis="1 0 0"/>

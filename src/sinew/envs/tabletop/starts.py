@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError, DataError
 from sinew.envs.tabletop.config import TabletopConfig
-from sinew.envs.tabletop.language import SKILLS, TEMPLATES, UNSEEN, ZONE_SKILLS, Goal, object_names, zone_names
+from sinew.envs.tabletop.language import SKILLS, TEMPLATES, UNSEEN, ZONE_SKILLS, Goal, Thing, object_names, zone_names
 from sinew.envs.tabletop.layout import Layout, draw_layout, draw_things, held_out, is_feasible, pick
 from sinew.envs.tabletop.midway import Pose, away, midway
 
@@ -53,7 +53,9 @@ def check_split(config: TabletopConfig, split: str, task: str) -> None:
 
 
 def start(config: TabletopConfig, state_id: str) -> Start:
-    """Return the initial state of an id such as "seen/push/17" or "seen/push/17?wrong".
+    """Return the initial state of an id such as "seen/push/17", "seen/push/17?wrong" or "seen/push/17?push.2.0".
+
+    The last kind names the goal: skill, number of the object and, where the skill has one, of the zone.
 
     Raises:
         DataError: the id is malformed or names no state.
@@ -62,6 +64,9 @@ def start(config: TabletopConfig, state_id: str) -> Start:
     scene = _base(config, base)
     if not name:
         return scene
+    if "." in name:
+        goal = _named_goal(scene.layout, state_id, name)
+        return replace(scene, goal=goal, instruction=_plainly(goal, scene.layout))
     said = _variant_goal(config, scene, base, name)
     if said is None:
         raise DataError(
@@ -82,6 +87,62 @@ def variant(config: TabletopConfig, state_id: str, name: str) -> str | None:
     if "?" in state_id:
         raise DataError(f"tabletop: {state_id} is a variant already; give the id before the question mark.")
     return None if _variant_goal(config, _base(config, state_id), state_id, name) is None else f"{state_id}?{name}"
+
+
+def showcase(config: TabletopConfig, number: int) -> tuple[str, ...]:
+    """Return ids of one scene that different sentences turn into different tasks, each with another object or zone.
+
+    Raises:
+        DataError: more are asked for than there are skills.
+    """
+    if not 1 <= number <= len(SKILLS):
+        raise DataError(f"tabletop shows 1 to {len(SKILLS)} tasks in one scene, {number} were asked for.")
+    for index in range(1000):
+        base = f"seen/push/{index}"
+        scene = _base(config, base)
+        goals = _different_goals(scene.layout, held_out(config))
+        if goals:
+            names = [
+                ".".join(str(part) for part in (goal.skill, goal.target, goal.zone) if part is not None)
+                for goal in goals
+            ]
+            return tuple(f"{base}?{name}" for name in names[:number])
+    raise DataError("tabletop: no scene of the first 1000 has a task for every skill; allow more objects or zones.")
+
+
+def _different_goals(layout: Layout, unknown: frozenset[Thing]) -> tuple[Goal, ...]:
+    """Return a goal per skill, the last two in different zones where there are several; empty where that cannot be."""
+    known = [number for number, thing in enumerate(layout.things) if thing not in unknown]
+    if len(known) < len(layout.things):
+        return ()
+    last = len(layout.zones) - 1
+    for push in known:
+        others = [number for number in known if number != push]
+        goals = (
+            Goal("lift", others[0]),
+            Goal("place", others[-1], last),
+            Goal("push", push, 0),
+            Goal("touch", others[-1]),
+        )
+        if all(is_feasible(goal, layout) for goal in goals):
+            return goals
+    return ()
+
+
+def _named_goal(layout: Layout, state_id: str, name: str) -> Goal:
+    skill, *numbers = name.split(".")
+    wanted = 2 if skill in ZONE_SKILLS else 1
+    if skill in SKILLS and len(numbers) == wanted and all(part.isdecimal() for part in numbers):
+        target, zone = int(numbers[0]), int(numbers[1]) if wanted == 2 else None
+        if target < len(layout.things) and (zone or 0) < len(layout.zones):
+            return Goal(skill, target, zone)
+    raise DataError(f"tabletop: {state_id!r} names no goal of its scene; such ids look like seen/push/17?push.2.0.")
+
+
+def _plainly(goal: Goal, layout: Layout) -> str:
+    """Return the shortest sentence with full names."""
+    zone = zone_names(goal.zone, layout.zone_colours)[0] if goal.zone is not None else ""
+    return TEMPLATES[goal.skill][0].format(object=object_names(goal.target, layout.things)[0], zone=zone)
 
 
 def _rng(name: str) -> np.random.Generator:

@@ -28,4 +28,4 @@ if __name__ == "__main__":
     train(Path(sys.argv[1]) / "warm-up")  # torch imports half of itself at the first step: once, not in every fork
     answers = dict(answers_after_kills(job, Path(sys.argv[1]), step=int(sys.argv[2])))
     wrong = {moment: answer for moment, answer in answers.items() if answer != answers[-1]}
-    sys.exit(f"{len(answers) - 1} kills, {answers[-1]}, others: {wrong}" if wrong or len(answers) < 10 else 0)
+    sys.exit(f"{len(answers) - 1} kills, {answers[-1]}, others: {wrong}" if wrong or len(answers) < 8 else 0)

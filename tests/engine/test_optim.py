@@ -84,6 +84,16 @@ def test_a_step_that_is_not_finite_changes_nothing(waits: bool, where: str) -> N
     assert int(optim.adamw.state[module.weight]["step"]) == 2
 
 
+def test_a_step_asks_nothing_of_the_host_where_waiting_costs() -> None:
+    """On the meta device every look at a number would raise."""
+    module = nn.Linear(2, 1, device="meta")
+    optim, ema = Optim(module, OptimConfig(), 10), Ema(module, 0.9)
+    for _ in range(2):
+        assert optim.step(module(torch.ones(1, 2, device="meta")).sum()).is_meta
+        ema.update()
+    assert ema.module().weight.is_meta
+
+
 def test_frozen_modules_are_refused() -> None:
     with pytest.raises(ConfigError, match="frozen"):
         Optim(nn.Linear(1, 1).requires_grad_(False), OptimConfig(), 10)

@@ -52,7 +52,7 @@ def test_twenty_finite_updates_that_change_every_trained_module(kind: str, tmp_p
         assert not all(torch.equal(a, b) for a, b in zip(before[name], module.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("stop_at", [3, 6, 11])
+@pytest.mark.parametrize("stop_at", [6, 11])
 @pytest.mark.parametrize("kind", RECIPES)
 def test_a_stopped_run_ends_as_an_uninterrupted_one(kind: str, stop_at: int, tmp_path: Path) -> None:
     straight = train(kind, tmp_path / "a")

@@ -23,6 +23,18 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def seed_draws(seed: int, device: torch.device) -> None:
+    """Seed what modules on this device draw, each update anew.
+
+    ``torch.manual_seed`` would do, but without a GPU it puts a note for one aside at each call, 0.3 ms long.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 def capture() -> dict[str, Any]:
     """Return the state of every global generator as a tree of tensors and plain values."""
     state: dict[str, Any] = {

@@ -100,7 +100,7 @@ class BehaviourCloning:
 
     def update(self, batch: Batch[Tensor]) -> Metrics:
         """Take one step on the weighted mean of the loss terms."""
-        torch.manual_seed(rng.mix(self.seed, self.num_updates))  # for what the policy draws: dropout, noise
+        rng.seed_draws(rng.mix(self.seed, self.num_updates), self.device)  # for dropout, noise and the like
         losses = cast("Trainable", self.policy).losses(self.augmented(batch))
         weight = batch.weight / batch.weight.sum()
         terms = {name: (loss * weight).sum() for name, loss in losses.items()}

@@ -18,7 +18,7 @@ class OptimConfig:
         ema: decay of the averaged weights per update; 0 keeps none.
     """
 
-    lr: float = 1.5e-3
+    lr: float = 3e-3
     weight_decay: float = 1e-3
     warmup: float = 0.03
     final: float = 0.02
@@ -39,7 +39,7 @@ class LoopConfig:
         max_bad: consecutive non-finite updates after which the run stops.
     """
 
-    updates: int = 4500
+    updates: int = 6000
     log_every: int = 50
     save_every: int = 500
     keep: int = 2

@@ -30,7 +30,7 @@ def sized_policy(size: Size) -> PolicyConfig:
 
 def sized_optim(size: Size) -> OptimConfig:
     """Return the optimiser: a learning rate that falls as 1 / width (Yang 2022, arXiv:2203.03466)."""
-    lr = {"tiny": 3e-3, "small": 1.5e-3, "base": 7.5e-4, "large": 3.75e-4}[size]
+    lr = {"tiny": 3e-3, "small": 3e-3, "base": 1.5e-3, "large": 7.5e-4}[size]
     return OptimConfig(lr=lr)
 
 

@@ -21,8 +21,8 @@ def preset(size: Size = "small") -> RunConfig:
     return RunConfig(
         name="tabletop",
         env=TabletopConfig(),
-        collect=CollectConfig(mix={"touch": 2, "lift": 3, "place": 4, "push": 3}),
+        collect=CollectConfig(mix={"touch": 2, "lift": 3, "place": 4, "push": 4}),
         policy=dataclasses.replace(policy, grounding=GroundingConfig(points=(("target", 3), ("goal", 2)))),
-        recipe=dataclasses.replace(sized_recipe(size), mix={"touch": 1, "lift": 2, "place": 3, "push": 6}),
+        recipe=dataclasses.replace(sized_recipe(size), mix={"touch": 1, "lift": 2, "place": 2, "push": 7}),
         optim=sized_optim(size),
     )

@@ -36,7 +36,7 @@ class DaggerConfig:
 
     kind: Literal["dagger"] = "dagger"
     inner: BcConfig = field(default_factory=BcConfig)
-    rounds: tuple[float, ...] = (0.3, 0.5, 0.7)
+    rounds: tuple[float, ...] = (0.2, 0.4, 0.6)
     episodes: int = 480
     mix: dict[str, float] | None = None
     take_over: float = 0.05

@@ -62,7 +62,7 @@ class TabletopVecEnv:
         """A sentence on each split, for reports."""
         return {
             "seen": "Scenes that training never saw, made of things, pairs and sentences it knows.",
-            "pairs": "Colour and shape pairs that were never asked for in training; each colour and each shape was.",
+            "pairs": "Colour and shape pairs that training never showed; each colour and each shape it did.",
             "templates": "Sentences that were never heard in training, made of words that were.",
             "crowded": "Twice the distractors.",
         }

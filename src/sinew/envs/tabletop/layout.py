@@ -45,7 +45,7 @@ class Layout:
 
 
 def held_out(config: TabletopConfig) -> frozenset[Thing]:
-    """Return the colour-shape pairs that are never a target in training; one colour of each shape."""
+    """Return the colour-shape pairs that training never shows; one colour of each shape."""
     colours, shapes = list(COLOURS)[: config.colours], list(SHAPES)[: config.shapes]
     pairs = [(colour, shape) for shape in range(len(shapes)) for colour in range(len(colours))]
     return frozenset(Thing(colours[c], shapes[s]) for c, s in pairs if (c + 2 * s) % 5 == 3)
@@ -60,10 +60,14 @@ def all_things(config: TabletopConfig) -> tuple[Thing, ...]:
 def draw_things(
     config: TabletopConfig, rng: np.random.Generator, *, unseen: bool, distractors: int
 ) -> tuple[Thing, ...]:
-    """Draw a target, first, and distractors; in half of the scenes one of these shares its colour or shape."""
+    """Draw a target, first, and distractors; in half of the scenes one of these shares its colour or shape.
+
+    Held-out pairs lie on the table only where one is the target: a pair that training shows, but never asks for,
+    would be learned as one that is never meant.
+    """
     pairs, excluded = all_things(config), held_out(config)
     target = pick([pair for pair in pairs if (pair in excluded) == unseen], rng)
-    rest = [pair for pair in pairs if pair != target]
+    rest = [pair for pair in pairs if pair != target and (unseen or pair not in excluded)]
     alike = [pair for pair in rest if (pair.shape == target.shape) != (pair.colour == target.colour)]
     chosen = [pick(alike, rng)] if alike and rng.random() < 0.5 else []
     while len(chosen) < min(distractors, len(rest)):

@@ -31,8 +31,8 @@ def to_linear(color: Floats | Doubles) -> Floats:
 
 
 def to_screen(light: Floats) -> NDArray[np.uint8]:
-    """Turn light into 8-bit sRGB; what is too bright is clipped."""
-    screen = np.minimum(light, np.float32(1.0))
+    """Turn light into 8-bit sRGB; what is too bright, or below zero where two pieces meet a ray at once, is clipped."""
+    screen = np.clip(light, np.float32(0.0), np.float32(1.0))
     np.sqrt(screen, out=screen)
     screen *= 255.0
     screen += 0.5

@@ -39,6 +39,20 @@ def test_new_then_resume_then_finished(tmp_path: Path) -> None:
         RunDir(path).claim(Config())
 
 
+def test_a_claim_killed_half_way_goes_on(tmp_path: Path) -> None:
+    with RunDir(tmp_path) as run:
+        run.claim(Config())
+        run.state.unlink()  # it is written last
+        (tmp_path / ".config.json.k3x").write_text("{")  # a temporary file of a killed process
+    with RunDir(tmp_path) as run:
+        assert run.claim(Config()) == "resume"
+        assert run.phase == "collect"
+    run.config.unlink()
+    run.state.unlink(missing_ok=True)
+    with RunDir(tmp_path) as run:
+        assert run.claim(Config()) == "new"
+
+
 def test_other_settings_are_named(tmp_path: Path) -> None:
     with RunDir(tmp_path) as run:
         run.claim(Config())

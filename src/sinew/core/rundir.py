@@ -167,8 +167,8 @@ class RunDir:
                     f"{self.path}: holds {', '.join(foreign[:3])} but no config.json, so it is not a run's directory. "
                     "Choose another one."
                 )
+            write_json(self.config, wanted)  # first: from here on the directory is known as a run's
             self.enter("collect")
-            write_json(self.config, wanted)
             return "new"
         found = read_json(self.config)
         differences = [line for line in compare(found, wanted) if line.split(".")[0].split(":")[0] not in may_differ]

@@ -29,7 +29,7 @@ class Guard:
         seed: of the run, for the dump.
         max_bad: consecutive skipped steps of one optimiser that stop the run.
         every: updates between two looks where looking costs.
-        note: told about each dump.
+        note: told about each update that is dumped.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class Guard:
 
     def _dump(self, update: int, origin: Mapping[str, Any], values: Mapping[str, float]) -> None:
         place = self.directory / str(update)
-        self.note(f"Update {update} was not finite ({_show(values)}): step skipped, see {place}.")
         if self.directory.exists() and len(list(self.directory.iterdir())) >= MOST_DUMPS:
-            return
+            return  # the log goes on counting them
+        self.note(f"Update {update} was not finite ({_show(values)}): step skipped, see {place}.")
         with new_directory(place) as directory:
             content = {"update": update, "seed": self.seed, "metrics": {name: repr(v) for name, v in values.items()}}
             write_json(directory / "report.json", content)

@@ -123,7 +123,9 @@ def success_rows(*, learn: bool) -> list[Row]:
     seen = find(rates, "all")
     chance = find(rates, "all", control="random")
     other = find(rates, "all", control="other")
-    assert seen is not None and chance is not None and other is not None
+    assert seen is not None
+    assert chance is not None
+    assert other is not None
     rows.append(
         row("another goal named, judged on it", other, f">= {100 * seen.rate - 5:.1f}", other.rate >= seen.rate - 0.05)
     )
@@ -343,7 +345,7 @@ def update_rows(*, learn: bool) -> list[Row]:
 
 
 def kill_rows(*, learn: bool) -> list[Row]:
-    """kill -9 at random moments, the same command again, the same bits at the end."""
+    """Kill runs at random moments, repeat the command, compare the bits at the end."""
     del learn
     result = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "kills.py")], capture_output=True, text=True, check=True

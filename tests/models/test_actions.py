@@ -11,9 +11,18 @@ from sinew.core.types import Batch, CameraSpec, Observation, RobotSpec
 from sinew.models.actions import ActionLoss
 
 SPEC = RobotSpec(
-    "arm", {"front": CameraSpec(4, 4)}, ("x",), ("m",), ("dx", "grip"), ("m", "1"), (-1.0, 0.0), (1.0, 1.0), 10.0, "delta",
+    embodiment="arm",
+    cameras={"front": CameraSpec(4, 4)},
+    state=("x",),
+    state_units=("m",),
+    action=("dx", "grip"),
+    action_units=("m", "1"),
+    low=(-1.0, 0.0),
+    high=(1.0, 1.0),
+    hz=10.0,
+    kind="delta",
     binary=("grip",),
-)  # fmt: skip
+)
 
 
 def batch(actions: torch.Tensor, is_pad: torch.Tensor, mask: torch.Tensor | None = None) -> Batch[torch.Tensor]:

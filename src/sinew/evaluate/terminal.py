@@ -36,6 +36,7 @@ def shrink(picture: NDArray[np.uint8], columns: int) -> NDArray[np.int64]:
     lines = max(2, round(height * columns / width) // 2 * 2)
     rows = np.linspace(0, height, lines + 1).astype(int)
     cols = np.linspace(0, width, columns + 1).astype(int)
-    sums: NDArray[Any] = np.add.reduceat(np.add.reduceat(picture.astype(np.int64), rows[:-1], axis=0), cols[:-1], axis=1)
+    lines_summed = np.add.reduceat(picture.astype(np.int64), rows[:-1], axis=0)
+    sums: NDArray[Any] = np.add.reduceat(lines_summed, cols[:-1], axis=1)
     counts = np.diff(rows)[:, None] * np.diff(cols)[None, :]
     return sums // counts[..., None]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sinew.core.files import read_json, write_json
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 class Clock:
-    """Adds up wall and CPU seconds by phase in a file; CPU time includes finished child processes.
+    """Adds up wall and CPU seconds by phase in a file; CPU time includes worker processes.
 
     Args:
         path: the file.
@@ -49,6 +47,16 @@ class Clock:
 
 
 def cpu_seconds() -> float:
-    """Return the CPU time of this process and of its finished children [s]."""
+    """Return the CPU time of this process, of its finished children and of those that still work [s]."""
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    finished = times.user + times.system + times.children_user + times.children_system
+    return finished + sum(_cpu_of(child.pid) for child in multiprocessing.active_children())
+
+
+def _cpu_of(process: int | None) -> float:
+    """Return the CPU time of another process, 0 where the system does not tell [s]."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

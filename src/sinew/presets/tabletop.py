@@ -14,7 +14,7 @@ from sinew.run import RunConfig
 def preset(size: Size = "small") -> RunConfig:
     """Touch, lift, place and push named objects, from pixels and a sentence, on two CPU cores.
 
-    Expected: 97 to 98 % of unseen states per skill (n = 300, 3 seeds), 73 % on unseen colour and shape pairs; size small.
+    Expected: 97 to 98 % of unseen states per skill (300 each, 3 seeds), 73 % on unseen colour-shape pairs; size small.
     Time: about 8 minutes on 2 idle CPU cores, demonstrations and report included (benchmarks/first_run.py).
     """
     policy = sized_policy(size)

@@ -40,6 +40,18 @@ def test_a_dead_worker_is_told_clearly() -> None:
         pool.submit(os._exit, 1).result()
 
 
+def test_a_worker_that_dies_under_a_long_queue_fails_nothing_but_the_work() -> None:
+    """The pool marks what waits as failed in a thread of its own, which a future cancelled meanwhile would end."""
+    with pytest.raises(TrainingError, match="worker process died"), start_workers(1) as pool:
+        assert list(pool.map(_die_at, range(5000)))
+
+
+def _die_at(number: int) -> int:
+    if number == 10:
+        os._exit(1)
+    return number
+
+
 def test_leaving_by_an_exception_ends_running_work_at_once() -> None:
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):

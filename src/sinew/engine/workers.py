@@ -8,12 +8,17 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
+from typing import Any, TypeVar
 
 from sinew.core.errors import TrainingError
 from sinew.core.machine import num_cores
+
+T = TypeVar("T")
 
 
 def start_workers(num_workers: int, *, threads: int = 1) -> ProcessPoolExecutor:
@@ -36,6 +41,18 @@ def start_workers(num_workers: int, *, threads: int = 1) -> ProcessPoolExecutor:
 
 
 class _Workers(ProcessPoolExecutor):
+    def map(
+        self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+    ) -> Iterator[T]:
+        """Yield the results in order, as the base class does, but leave cancelling to ``__exit__``.
+
+        A future cancelled from outside while the pool breaks kills the pool's own thread (InvalidStateError).
+        """
+        if timeout is not None or chunksize != 1:
+            return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize)
+        waiting = deque(self.submit(fn, *args) for args in zip(*iterables, strict=False))
+        return (waiting.popleft().result() for _ in range(len(waiting)))
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sinew.data.augment import augment
+from sinew.data.augment import augment, turn_hues
 from sinew.data.config import AugmentConfig
 
 NOTHING = AugmentConfig(brightness=0, contrast=0, shift=0)
@@ -77,3 +77,20 @@ def test_shift_moves_whole_pixels_and_repeats_the_edge() -> None:
         assert len(places) == 1
         seen.add(places[0])
     assert {down for down, _ in seen} == {right for _, right in seen} == set(range(5))
+
+
+def test_turned_hues_keep_the_luminance_and_leave_other_rows_alone() -> None:
+    given = (images() // 3 + 80).contiguous()  # away from black and white, where turning would clip
+    rows = torch.tensor([True, False, True, False, False, True])
+    turned = turn_hues(given, rows, generator())
+    assert torch.equal(turned[~rows], given[~rows])
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    before, after = ((image[rows].float() * weights).sum(dim=2) for image in (given, turned))
+    assert float((before - after).abs().max()) < 2
+    assert float((turned[rows].float() - given[rows].float()).abs().mean()) > 5
+
+
+def test_grey_has_no_hue_to_turn() -> None:
+    grey = images()[:, :, :1].expand(6, 2, 3, 8, 10).contiguous()
+    turned = turn_hues(grey, torch.ones(6, dtype=torch.bool), generator())
+    assert int((turned.int() - grey.int()).abs().max()) <= 1

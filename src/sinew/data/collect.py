@@ -51,7 +51,7 @@ class Job:
 
 def demonstrate_group(job: Job) -> list[Episode]:
     """Let the noisy expert run a group and return the successful episodes, in the order of the ids."""
-    env, expert = _world(pickle.dumps(job.env))
+    env, expert = open_world(pickle.dumps(job.env))
     tasks = [job.task] * len(job.state_ids)
     recorder = Recorder(env, expert, job.state_ids, tasks, source="demonstrations")
     policy = NoisyPolicy(expert, job.config, job.state_ids, seed=job.seed)
@@ -60,7 +60,7 @@ def demonstrate_group(job: Job) -> list[Episode]:
 
 
 @lru_cache(maxsize=1)
-def _world(pickled: bytes) -> tuple[VecEnv, Policy]:
+def open_world(pickled: bytes) -> tuple[VecEnv, Policy]:
     """Build a world and its expert once per process; keyed by bytes, as settings need not be hashable."""
     config: EnvConfig = pickle.loads(pickled)
     return config.build(ROWS), config.expert()
@@ -222,9 +222,6 @@ def _in_order(jobs: Sequence[Job], pool: Executor | None) -> Iterator[tuple[Job,
             "a worker process died while collecting (out of memory?). "
             "What was recorded is safe; run the same command again, with fewer workers if it repeats."
         ) from error
-    finally:
-        for _, future in running:
-            future.cancel()
 
 
 def _check(config: CollectConfig) -> None:

@@ -1,8 +1,10 @@
-"""Settings of collecting, windowing and augmenting; light to import."""
+"""Settings of collecting, ingesting, windowing and augmenting; light to import."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class CollectConfig:
         flip: chance per tick that a two-valued action is flipped.
         group: episodes per job handed to a worker process; part of what is recorded.
         held_out: share of episodes kept for validation.
+        stills: further initial states, each seen for one tick with what the expert would do there.
     """
 
     episodes: int = 3000
@@ -27,6 +30,7 @@ class CollectConfig:
     flip: float = 0.005
     group: int = 50
     held_out: float = 0.02
+    stills: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,49 @@ class AugmentConfig:
         brightness: largest relative change.
         contrast: largest relative change.
         shift: largest shift [px], edge-padded.
+        hue: share of the rows whose hues are turned by any angle, of those whose sentence has none of ``hue_words``.
+        hue_words: words that are only true of the colours as they are.
     """
 
     brightness: float = 0.15
     contrast: float = 0.15
     shift: int = 0
+    hue: float = 0.0
+    hue_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """How a recorded data set is read into a store.
+
+    Attributes:
+        spec: JSON file with what the data set does not say of its robot; None looks for the one beside it.
+        image_size: (height, width) [px] that images are scaled to; None leaves them as they are.
+        instruction: the sentence for episodes that have none; without it these are refused.
+        held_out: share of episodes kept for validation.
+    """
+
+    spec: Path | None = None
+    image_size: tuple[int, int] | None = None
+    instruction: str | None = None
+    held_out: float = 0.1
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Recordings to learn from.
+
+    Attributes:
+        path: a data set of a known format, or a store.
+        ingest: how they are read; an image larger than needed is scaled where no size is given.
+        labels: what teaches the pointers: recorded coordinates (space), clicks (image), or hindsight, which is where
+            the robot acted next and what it moved in the images, clicks over it. auto takes space before hindsight.
+        tolerance: a step counts as right where every action is this close, as a share of its range.
+        fingerprint: of what was found there; filled in when the data are read.
+    """
+
+    path: str = ""
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    labels: Literal["auto", "space", "image", "hindsight", "none"] = "auto"
+    tolerance: float = 0.05
+    fingerprint: str = ""

@@ -13,13 +13,14 @@ from sinew.core.types import Statistics
 from sinew.data.store import Store
 
 
-def statistics(stores: Sequence[Store]) -> dict[str, Statistics]:
+def statistics(stores: Sequence[Store], targets: Sequence[str] | None = None) -> dict[str, Statistics]:
     """Return what normalisation needs, computed in float64 with exact quantiles.
 
     Held-out episodes are left out. A row with a NaN is left out of its column's statistics.
 
     Args:
         stores: of one robot; targets may be missing in some of them.
+        targets: the auxiliary labels wanted; None means all there are.
 
     Returns:
         By name: ``state``, ``action`` (the labels), ``targets.<name>``.
@@ -27,35 +28,40 @@ def statistics(stores: Sequence[Store]) -> dict[str, Statistics]:
     Raises:
         DataError: a column has no finite row at all.
     """
-    names = ["state", "action"]
-    names += [f"targets.{name}" for name in dict.fromkeys(name for store in stores for name in store.target_sizes)]
+    known = dict.fromkeys(name for store in stores for name in store.target_sizes)
+    names = ["state", "action", *(f"targets.{name}" for name in (known if targets is None else targets))]
     return {name: _column_statistics(name, stores) for name in names}
+
+
+def statistics_of(rows: NDArray[np.float32]) -> Statistics:
+    """Return the statistics of rows (N, D), those with a NaN left out; at least one must be left."""
+    known = rows[~np.isnan(rows).any(axis=1)].astype(np.float64)
+
+    def single(values: Any) -> NDArray[np.float32]:  # noqa: ANN401  (what NumPy returns)
+        return np.asarray(values, dtype=np.float32)
+
+    low, high = np.quantile(known, (0.01, 0.99), axis=0)
+    return Statistics(
+        mean=single(known.mean(axis=0)),
+        std=single(known.std(axis=0)),
+        low=single(known.min(axis=0)),
+        high=single(known.max(axis=0)),
+        q01=single(low),
+        q99=single(high),
+        count=len(known),
+    )
 
 
 def _column_statistics(name: str, stores: Sequence[Store]) -> Statistics:
     parts = [store.column(name)[_training_frames(store)] for store in stores if name in store.columns]
-    rows = np.concatenate(parts).astype(np.float64) if parts else np.zeros((0, 1))
-    rows = rows[~np.isnan(rows).any(axis=1)]
-    if not len(rows):
+    rows = np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
+    if np.isnan(rows).any(axis=1).all():
         places = ", ".join(str(store.path) for store in stores)
         raise DataError(
             f"{name} has no value in any training frame of {places}. "
             "Collect episodes, or take it out of the targets that are learned."
         )
-
-    def single(values: Any) -> NDArray[np.float32]:  # noqa: ANN401  (what NumPy returns)
-        return np.asarray(values, dtype=np.float32)
-
-    low, high = np.quantile(rows, (0.01, 0.99), axis=0)
-    return Statistics(
-        mean=single(rows.mean(axis=0)),
-        std=single(rows.std(axis=0)),
-        low=single(rows.min(axis=0)),
-        high=single(rows.max(axis=0)),
-        q01=single(low),
-        q99=single(high),
-        count=len(rows),
-    )
+    return statistics_of(rows)
 
 
 def _training_frames(store: Store) -> NDArray[np.bool_]:

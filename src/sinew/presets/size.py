@@ -7,7 +7,7 @@ from typing import Literal
 
 from sinew.engine.config import OptimConfig
 from sinew.models.config import FilmVisionConfig, MlpHeadConfig, PolicyConfig
-from sinew.recipes.config import BcConfig, DaggerConfig
+from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
 from sinew.run import RunConfig
 
 Size = Literal["tiny", "small", "base", "large"]
@@ -45,11 +45,14 @@ def shorten(config: RunConfig) -> RunConfig:
     recipe = config.recipe
     if isinstance(recipe, DaggerConfig):
         recipe = dataclasses.replace(recipe, rounds=recipe.rounds[:1], episodes=min(48, recipe.episodes))
+    updates = 4 if isinstance(recipe, GrpoConfig) else 500
     return dataclasses.replace(
         config,
         recipe=recipe,
-        collect=dataclasses.replace(config.collect, episodes=min(300, config.collect.episodes)),
-        loop=dataclasses.replace(config.loop, updates=min(500, config.loop.updates)),
+        collect=dataclasses.replace(
+            config.collect, episodes=min(300, config.collect.episodes), stills=min(1000, config.collect.stills)
+        ),
+        loop=dataclasses.replace(config.loop, updates=min(updates, config.loop.updates)),
         evaluate=dataclasses.replace(config.evaluate, episodes=10, extra=5, quick=5, videos=4),
     )
 

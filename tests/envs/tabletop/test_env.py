@@ -169,7 +169,7 @@ def test_touching_the_wrong_object_ends_the_episode() -> None:
     row = env.rows[0]
     other = (row.start.goal.target + 1) % 3
     for _ in range(30):
-        truth = {**obs.privileged, "target": row._stage().places[other : other + 1, :3]}
+        truth = {**obs.privileged, "target": row.live.places[other : other + 1, :3]}
         result = env.step(expert.select_action(dataclasses.replace(obs, privileged=truth)), render=False)
         obs = result.obs
         if result.terminated[0]:

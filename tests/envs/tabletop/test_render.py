@@ -282,3 +282,11 @@ def test_a_turned_table_is_refused() -> None:
     model, _ = scene(extra=TABLE.replace("/>", ' euler="5 0 0"/>'))
     with pytest.raises(ConfigError, match="turned"):
         RayCamera(model, 64, 64)
+
+
+def test_a_draft_looks_like_the_fine_picture() -> None:
+    model, data = scene("box", "sphere", "cylinder", extra=TABLE + ZONE)
+    draft = RayCamera(model, 65, 65, film=True, draft=True).render(data)
+    difference = np.abs(draft.astype(int) - picture(model, data, 65, film=True))
+    assert 0 < difference.mean() < 1.0
+    assert (difference.max(axis=2) > 48).mean() < 0.01

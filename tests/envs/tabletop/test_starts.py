@@ -9,9 +9,9 @@ import pytest
 
 from sinew.core.errors import ConfigError, DataError
 from sinew.envs.tabletop import starts
-from sinew.envs.tabletop.config import STAGES, TabletopConfig
+from sinew.envs.tabletop.config import HUES, STAGES, TabletopConfig
 from sinew.envs.tabletop.language import SKILLS, TEMPLATES, UNSEEN, Goal, all_sentences, sentences
-from sinew.envs.tabletop.layout import Layout, held_out, is_feasible
+from sinew.envs.tabletop.layout import Layout, all_things, held_out, is_feasible
 from sinew.envs.tabletop.scene import COLOURS, ZONE_COLOURS
 
 CONFIG = TabletopConfig()
@@ -51,16 +51,21 @@ def test_an_id_gives_the_same_scene_in_another_process() -> None:
 
 def test_an_id_keeps_its_meaning_for_ever() -> None:
     scene = starts.start(CONFIG, "seen/push/17")
-    assert (scene.instruction, scene.goal) == ("push the red ball into the orange area", Goal("push", 2, 0))
-    np.testing.assert_allclose(scene.layout.places[0], [0.0725283891486817, -0.12112312710074483], rtol=0, atol=1e-12)
+    assert (scene.instruction, scene.goal) == ("please push the green object into the black area", Goal("push", 1, 0))
+    np.testing.assert_allclose(scene.layout.places[0], [0.09708685614014137, 0.03919590293385386], rtol=0, atol=1e-12)
 
 
 def test_held_out_pairs_are_targets_in_their_split_only() -> None:
     excluded = held_out(CONFIG)
-    assert len(excluded) == CONFIG.shapes
+    assert len({thing.shape for thing in excluded}) == CONFIG.shapes
+    assert 0.15 < len(excluded) / len(all_things(CONFIG)) < 0.25
     for split in starts.splits(CONFIG):
         targets = {scene.layout.things[scene.goal.target] for scene in some(split)}
         assert targets <= excluded if split == "pairs" else not targets & excluded
+
+
+def test_every_word_for_a_colour_that_has_a_hue_holds_it() -> None:
+    assert set(HUES) == {*COLOURS, *ZONE_COLOURS} - {"white", "black"}
 
 
 def test_splits_share_no_scene() -> None:

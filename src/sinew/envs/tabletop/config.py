@@ -10,7 +10,13 @@ from sinew.core.errors import ConfigError
 if TYPE_CHECKING:
     from sinew.core.types import Policy, VecEnv
 
-LARGEST = {"objects": 4, "colours": 5, "shapes": 5, "zones": 3}
+LARGEST = {"objects": 4, "colours": 10, "shapes": 5, "zones": 3}
+HUES = ("red", "blue", "green", "yellow", "purple", "pink", "cyan", "brown", "lime", "magenta", "orange")
+"""Names of objects and zones that are false once the hues of an image are turned."""
+
+
+VERSION = 2
+"""Raised whenever the same settings and state ids come to mean other scenes."""
 
 
 @dataclass(frozen=True)
@@ -21,20 +27,22 @@ class TabletopConfig:
         image_size: height and width of the policy's view [px].
         max_ticks: longest episode [ticks of 0.1 s]; the simpler skills end earlier.
         objects: objects on the table, 2 to 4.
-        colours: object colours in use, 2 to 5 (red, blue, green, yellow, purple).
+        colours: object colours in use, 2 to 10, in the order of ``scene.COLOURS``.
         shapes: object shapes in use, 1 to 5 (cube, ball, cylinder, cup, bottle).
         zones: zones on the table, 1 to 3.
         mid_starts: share of ``train`` episodes that begin in the middle of the task.
+        version: of the world, so that runs and recordings of an older one are not taken for this one's.
     """
 
     kind: Literal["tabletop"] = "tabletop"
     image_size: int = 64
     max_ticks: int = 70
     objects: int = 3
-    colours: int = 5
+    colours: int = 10
     shapes: int = 3
     zones: int = 2
     mid_starts: float = 0.35
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         """Refuse values outside the world.
@@ -52,6 +60,8 @@ class TabletopConfig:
                 f"tabletop: {self.colours} colours x {self.shapes} shapes cannot make {self.objects} different things. "
                 "Raise colours or shapes, or lower objects."
             )
+        if self.version != VERSION:
+            raise ConfigError(f"tabletop.version is {self.version}, this sinew has version {VERSION} of the world.")
         if self.image_size < 16 or self.max_ticks < 1 or not 0 <= self.mid_starts <= 1:
             raise ConfigError(
                 f"tabletop: image_size {self.image_size}, max_ticks {self.max_ticks}, mid_starts {self.mid_starts}; "

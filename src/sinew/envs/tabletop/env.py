@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError, DataError
 from sinew.core.types import NumpyObservation, Observation, RobotSpec, Rows, StepResult
-from sinew.envs.tabletop import starts
+from sinew.envs.playable import Meaning, Movable
+from sinew.envs.tabletop import playing, starts
 from sinew.envs.tabletop.config import TabletopConfig
 from sinew.envs.tabletop.language import SKILLS
 from sinew.envs.tabletop.render import render_rows
@@ -139,9 +140,52 @@ class TabletopVecEnv:
         """Return a picture of one row for people, (size, size, 3) RGB."""
         return self.rows[row].picture(size)
 
+    def sketch(self, row: int, size: int) -> NDArray[np.uint8]:
+        """Return the same picture a little coarser, in half the time."""
+        return self.rows[row].picture(size, draft=True)
+
     def project(self, row: int, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return where points (K, 2 or 3) [m] lie in ``picture``, (K, 2) in 0 .. 1 from the upper left corner."""
         return self.rows[row].project(points)
+
+    def movables(self, row: int) -> tuple[Movable, ...]:
+        """Return the objects."""
+        return playing.movables(self.rows[row])
+
+    def hold(self, row: int, number: int, point: NDArray[np.float32]) -> NumpyObservation:
+        """Hold an object above the place of the table that is seen at ``point``; see ``envs.playable``."""
+        playing.hold(self.rows[row], number, point)
+        return self._again(row)
+
+    def drop(self, row: int) -> NumpyObservation:
+        """Put down what is held, at the nearest free place."""
+        playing.drop(self.rows[row])
+        return self._again(row)
+
+    def suggestions(self, row: int) -> tuple[str, ...]:
+        """Return sentences for everything that can be done here now."""
+        return playing.suggestions(self.rows[row])
+
+    def understand(self, row: int, sentence: str) -> Meaning | None:
+        """Return what a sentence asks for in this scene, or None where it cannot be judged."""
+        return playing.meaning(self.rows[row], sentence)
+
+    def ready(self, row: int) -> NDArray[np.float32] | None:
+        """Return the next action on the way to an open, raised hand that holds nothing, None where it is there."""
+        return playing.ready(self.rows[row])
+
+    def told(self, state_id: str, sentence: str) -> str:
+        """Return the id of the same scene under any instruction."""
+        return starts.told(self.config, state_id, sentence)
+
+    def instruct(self, row: int, sentence: str) -> NumpyObservation:
+        """Begin a new attempt in the world as it stands, under any instruction; see ``envs.playable``."""
+        self.rows[row].tell(sentence, playing.understand(sentence, self.rows[row].start.layout))
+        return self._again(row)
+
+    def _again(self, row: int) -> NumpyObservation:
+        self.rows[row].look()
+        return self._observe(np.array([row]), render=True)
 
     def _index(self, rows: Rows, wanted: int | None = None, what: str = "") -> NDArray[np.int64]:
         index = np.arange(self.num_envs) if rows is None else np.asarray(rows, dtype=np.int64)

@@ -30,8 +30,6 @@ from sinew.envs.tabletop.shading import (
     to_linear,
 )
 
-FINE = 3
-"""Rays per pixel along each axis where something stands."""
 OFFSETS = ((0.0, 0.0),)
 """Rays of the empty room, which has soft edges of its own."""
 _LIFT_M = 0.0005
@@ -50,7 +48,23 @@ def _lamp(count: int) -> Doubles:
     return KEY + across
 
 
-_LAMP_TABLE, _LAMP_PIECES = _lamp(32), _lamp(24)
+@dataclass(frozen=True)
+class Care:
+    """How much work goes into a picture.
+
+    Attributes:
+        rays: per pixel along each axis where something stands.
+        table: (L, 3) directions to the lamp for shadows on the table, L a multiple of 8. pieces: on other pieces.
+    """
+
+    rays: int
+    table: Doubles
+    pieces: Doubles
+
+
+FULL = Care(3, _lamp(32), _lamp(24))
+DRAFT = Care(2, _lamp(24), _lamp(8))
+"""To be watched while it moves; the shadows on the table are then drawn at half the size."""
 
 
 @dataclass(frozen=True)
@@ -69,23 +83,38 @@ class Piece:
     t: Floats
 
 
-def draw(room: Room, placed: Placed, painted: Floats) -> Floats:
+def draw(room: Room, placed: Placed, painted: Floats, draft: Room | None = None) -> Floats:
     """Return the light (3, P) of a scene.
 
     Args:
         room: where it stands.
         placed: its pieces.
         painted: (3, P) light of the room with its painted table.
+        draft: the same room at half the size, for a picture in half the time.
     """
     height, width = room.numbers.shape
+    care = FULL if draft is None else DRAFT
     local = placed.to_local()
     light = painted.copy().reshape(3, height, width)
     if room.table is not None:
-        light *= _table_shade(placed, local, room)
+        shade = _table_shade(placed, local, room if draft is None else draft, care)
+        if draft is not None:
+            shade = _doubled(shade)[:height, :width]
+        light *= 1.0 - KEY_SHARE * shade * room.is_table.reshape(height, width)
     start = np.matmul(local, (room.view.origin - placed.center)[:, :, None])[:, :, 0]
-    for piece in _see(placed, local, start, room):
-        _lay(piece, placed, local, start, room, light)
+    for piece in _see(placed, local, start, room, care):
+        _lay(piece, placed, local, start, room, light, care)
     return light.reshape(3, -1)
+
+
+def _doubled(values: Floats) -> Floats:
+    """Return values (h, w) at twice the size, with straight lines between the middles of the old ones."""
+    for axis in (0, 1):
+        lines = np.moveaxis(values, axis, 0)
+        before, after = np.concatenate([lines[:1], lines[:-1]]), np.concatenate([lines[1:], lines[-1:]])
+        both = np.stack([3 * lines + before, 3 * lines + after], axis=1) / 4
+        values = np.moveaxis(both.reshape(-1, lines.shape[1]).astype(np.float32), 0, axis)
+    return values
 
 
 def _span(placed: Placed, k: int, way: Floats, start: Floats) -> tuple[Floats, Floats]:
@@ -122,8 +151,8 @@ def _share(bits: NDArray[np.uint8]) -> Floats:
     return np.bitwise_count(bits).sum(axis=0, dtype=np.float32) / np.float32(8 * len(bits))
 
 
-def _table_shade(placed: Placed, local: Doubles, room: Room) -> Floats:
-    """Return what shadows leave of the light on every pixel, (h, w)."""
+def _table_shade(placed: Placed, local: Doubles, room: Room, care: Care) -> Floats:
+    """Return the share of the lamp that is hidden from every pixel's place on the table, (h, w)."""
     size, table = room.numbers.shape, room.table
     level = table.center[2] if table is not None else 0.0
     spread = placed.axes.transpose(2, 0, 1) * placed.half.T[:, :, None]
@@ -138,7 +167,7 @@ def _table_shade(placed: Placed, local: Doubles, room: Room) -> Floats:
     center[:, :2], center[:, 2] = 0.5 * (thrown[0] + thrown[1]), level
     boxes = boxes_on_image(room.view, center, flat, size)
     boxes[placed.hidden] = 0
-    bits = np.zeros((len(_LAMP_TABLE) // 8, *size), dtype=np.uint8)
+    bits = np.zeros((len(care.table) // 8, *size), dtype=np.uint8)
     xy = room.table_xy.reshape(2, *size)
     for k, (left, top, right, bottom) in enumerate(boxes.tolist()):
         if right <= left or bottom <= top:
@@ -149,26 +178,25 @@ def _table_shade(placed: Placed, local: Doubles, room: Room) -> Floats:
             y - np.float32(placed.center[k, 1])
         )
         start += (matrix[:, 2] * np.float32(level - placed.center[k, 2]))[:, None]
-        hidden = _shadowed(placed, k, local[k], start, _LAMP_TABLE)
+        hidden = _shadowed(placed, k, local[k], start, care.table)
         bits[:, top:bottom, left:right] |= hidden.reshape(-1, bottom - top, right - left)
-    shade = _share(bits)
-    return 1.0 - KEY_SHARE * shade * room.is_table.reshape(size)
+    return _share(bits)
 
 
-def _see(placed: Placed, local: Doubles, start: Doubles, room: Room) -> list[Piece]:
+def _see(placed: Placed, local: Doubles, start: Doubles, room: Room, care: Care) -> list[Piece]:
     """Return the pieces that are seen, each with the rays that reach it first."""
-    (height, width), table = room.numbers.shape, room.table
+    (height, width), table, fine = room.numbers.shape, room.table, care.rays
     spread = placed.axes.transpose(2, 0, 1) * placed.half.T[:, :, None]
     boxes = boxes_on_image(room.view, placed.center, spread, (height, width))
     boxes[placed.hidden] = 0
-    depth = np.full((height * FINE, width * FINE), FAR_M, dtype=np.float32)
+    depth = np.full((height * fine, width * fine), FAR_M, dtype=np.float32)
     found: list[tuple[int, list[int], Floats, Floats]] = []
     for k, box in enumerate(boxes.tolist()):
         left, top, right, bottom = box
         if right <= left or bottom <= top:
             continue
-        u = (np.arange(left * FINE, right * FINE) + 0.5) / (width * FINE)
-        v = (np.arange(top * FINE, bottom * FINE) + 0.5) / (height * FINE)
+        u = (np.arange(left * fine, right * fine) + 0.5) / (width * fine)
+        v = (np.arange(top * fine, bottom * fine) + 0.5) / (height * fine)
         turned = room.view.basis @ local[k].T
         along = (turned[0] + np.multiply.outer(u, turned[1])).T.astype(np.float32)
         down = np.multiply.outer(turned[2], v).astype(np.float32)
@@ -177,25 +205,25 @@ def _see(placed: Placed, local: Doubles, start: Doubles, room: Room) -> list[Pie
         enter[(enter >= leave) | (enter <= 0.0)] = np.inf
         if table is not None and placed.center[k, 2] - np.abs(spread[:, k, 2]).sum() < table.center[2]:
             enter[enter > table.hides(room.view, u, v[:, None])] = np.inf
-        part = depth[top * FINE : bottom * FINE, left * FINE : right * FINE]
+        part = depth[top * fine : bottom * fine, left * fine : right * fine]
         np.minimum(part, enter, out=part)
         found.append((k, box, way, enter))
     pieces: list[Piece] = []
     for k, (left, top, right, bottom), way, enter in found:
-        part = depth[top * FINE : bottom * FINE, left * FINE : right * FINE]
+        part = depth[top * fine : bottom * fine, left * fine : right * fine]
         ray = np.flatnonzero((enter <= part) & (enter < FAR_M))
         if not ray.size:
             continue
-        row, column = np.divmod(ray, (right - left) * FINE)
-        pixel = (row // FINE) * (right - left) + column // FINE
+        row, column = np.divmod(ray, (right - left) * fine)
+        pixel = (row // fine) * (right - left) + column // fine
         rays = way.reshape(3, -1).take(ray, axis=1)
         pieces.append(Piece(k, slice(top, bottom), slice(left, right), pixel, rays, enter.ravel().take(ray)))
     return pieces
 
 
-def _lay(piece: Piece, placed: Placed, local: Doubles, start: Doubles, room: Room, light: Floats) -> None:
+def _lay(piece: Piece, placed: Placed, local: Doubles, start: Doubles, room: Room, light: Floats, care: Care) -> None:
     """Lay one piece over the light (3, h, w), in place."""
-    k = piece.number
+    k, rays = piece.number, care.rays**2
     place = light[:, piece.rows, piece.columns]
     shape = place.shape[1:]
     size = shape[0] * shape[1]
@@ -216,17 +244,17 @@ def _lay(piece: Piece, placed: Placed, local: Doubles, start: Doubles, room: Roo
     seen = np.flatnonzero(hits)
     mean = (np.stack(middle)[:, seen] / hits[seen]).astype(np.float32)
     lit = np.ones(size, dtype=np.float32)
-    lit[seen] = 1.0 - _piece_shadow(k, (mean[:3] + _LIFT_M * mean[3:]).astype(np.float32), placed, local)
+    lit[seen] = 1.0 - _piece_shadow(k, (mean[:3] + _LIFT_M * mean[3:]).astype(np.float32), placed, local, care)
     color = _shade(normal, to_eye, lit.take(piece.pixel), world[2], to_linear(placed.rgba[k, :3]), room)
-    place *= (1.0 - hits / FINE**2).astype(np.float32).reshape(shape)
+    place *= (1.0 - hits / rays).astype(np.float32).reshape(shape)
     for channel in range(3):
         total = np.bincount(piece.pixel, weights=color[channel], minlength=size)
-        place[channel] += total.reshape(shape) / FINE**2
+        place[channel] += total.reshape(shape) / rays
 
 
-def _piece_shadow(k: int, points: Floats, placed: Placed, local: Doubles) -> Floats:
+def _piece_shadow(k: int, points: Floats, placed: Placed, local: Doubles, care: Care) -> Floats:
     """Return the share of the lamp that other pieces hide from points (3, N) of piece ``k``."""
-    bits = np.zeros((len(_LAMP_PIECES) // 8, points.shape[1]), dtype=np.uint8)
+    bits = np.zeros((len(care.pieces) // 8, points.shape[1]), dtype=np.uint8)
     radius = np.sqrt(np.square(placed.half).sum(axis=1))
     offset = placed.center - placed.center[k]
     along = offset @ KEY
@@ -236,7 +264,7 @@ def _piece_shadow(k: int, points: Floats, placed: Placed, local: Doubles) -> Flo
     near[k] = False
     for other in np.flatnonzero(near):
         start = local[other].astype(np.float32) @ (points - placed.center[other].astype(np.float32)[:, None])
-        bits |= _shadowed(placed, int(other), local[other], start, _LAMP_PIECES)
+        bits |= _shadowed(placed, int(other), local[other], start, care.pieces)
     return _share(bits)
 
 

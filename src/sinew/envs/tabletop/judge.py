@@ -17,6 +17,8 @@ REST_M_S = 0.05
 RETREAT_M = 0.06
 TICK_SHARE = {"touch": 0.6, "lift": 0.6, "place": 1.0, "push": 1.0}
 """Share of the config's ``max_ticks`` that each skill gets."""
+UNJUDGED = "time is over; this world cannot judge that sentence"
+"""Note of an episode whose instruction was not understood."""
 
 
 @dataclass(frozen=True)

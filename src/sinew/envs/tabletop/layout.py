@@ -16,8 +16,8 @@ from sinew.envs.tabletop.scene import COLOURS, SHAPES, ZONE_COLOURS
 
 T = TypeVar("T")
 
-AREA_LOW = np.array([-0.19, -0.125])
-AREA_HIGH = np.array([0.19, 0.14])
+AREA_LOW = np.array([-0.165, -0.125])
+AREA_HIGH = np.array([0.165, 0.14])
 SPACING = 0.11
 PUSH_DISTANCE = (0.12, 0.30)
 CORRIDOR = 0.08
@@ -45,7 +45,7 @@ class Layout:
 
 
 def held_out(config: TabletopConfig) -> frozenset[Thing]:
-    """Return the colour-shape pairs that training never shows; one colour of each shape."""
+    """Return the colour-shape pairs that training never shows: every fifth, some of each shape."""
     colours, shapes = list(COLOURS)[: config.colours], list(SHAPES)[: config.shapes]
     pairs = [(colour, shape) for shape in range(len(shapes)) for colour in range(len(colours))]
     return frozenset(Thing(colours[c], shapes[s]) for c, s in pairs if (c + 2 * s) % 5 == 3)
@@ -60,7 +60,7 @@ def all_things(config: TabletopConfig) -> tuple[Thing, ...]:
 def draw_things(
     config: TabletopConfig, rng: np.random.Generator, *, unseen: bool, distractors: int
 ) -> tuple[Thing, ...]:
-    """Draw a target, first, and distractors; in half of the scenes one of these shares its colour or shape.
+    """Draw a target, first, and distractors; in most scenes one of these shares its colour, or its shape, as often.
 
     Held-out pairs lie on the table only where one is the target: a pair that training shows, but never asks for,
     would be learned as one that is never meant.
@@ -68,8 +68,9 @@ def draw_things(
     pairs, excluded = all_things(config), held_out(config)
     target = pick([pair for pair in pairs if (pair in excluded) == unseen], rng)
     rest = [pair for pair in pairs if pair != target and (unseen or pair not in excluded)]
-    alike = [pair for pair in rest if (pair.shape == target.shape) != (pair.colour == target.colour)]
-    chosen = [pick(alike, rng)] if alike and rng.random() < 0.5 else []
+    shared = "colour" if rng.random() < 0.5 else "shape"
+    alike = [pair for pair in rest if getattr(pair, shared) == getattr(target, shared)]
+    chosen = [pick(alike, rng)] if alike and rng.random() < 0.6 else []
     while len(chosen) < min(distractors, len(rest)):
         chosen.append(pick([pair for pair in rest if pair not in chosen], rng))
     return (target, *chosen)

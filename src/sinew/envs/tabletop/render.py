@@ -30,15 +30,20 @@ class RayCamera:
         height: image height [px].
         width: image width [px].
         film: draw for people (soft shadows, highlights, fine edges) instead of as fast as can be.
+        draft: with ``film``, in half the time: shadows and edges a little coarser, the rest the same.
 
     Raises:
         ConfigError: the model has no camera, a drawn geom has a shape without a closed form, or the table is turned.
     """
 
-    def __init__(self, model: mujoco.MjModel, height: int, width: int, *, film: bool = False) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, height: int, width: int, *, film: bool = False, draft: bool = False
+    ) -> None:
         if model.ncam == 0:
             raise ConfigError("the model has no camera to look through. Add one to its XML; the first one is used.")
         self.model, self.height, self.width, self.film = model, height, width, film
+        self.draft = film and draft
+        self.half: Room | None = None
         plane, disc = mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_CYLINDER
         kinds, groups = model.geom_type, model.geom_group
         self._table = np.flatnonzero(kinds == plane)[:1]
@@ -68,6 +73,8 @@ class RayCamera:
         stands = b"".join([part.tobytes() for part in parts])
         offsets = fine.OFFSETS if self.film else quick.OFFSETS
         room = make_room(stands, (self.height, self.width), offsets, fine=self.film)
+        if self.draft:
+            self.half = make_room(stands, ((self.height + 1) // 2, (self.width + 1) // 2), offsets, fine=True)
         return room, self._paint(data, room), self._solids.place(data)
 
     def _paint(self, data: mujoco.MjData, room: Room) -> Floats:
@@ -98,7 +105,10 @@ def render_rows(cameras: Sequence[RayCamera], states: Sequence[mujoco.MjData]) -
         room = looks[0][0]
         alike = next((n for n, look in enumerate(looks[:most]) if look[0] is not room), len(looks[:most]))
         _, lights, placed = zip(*looks[:alike], strict=True)
-        light = fine.draw(room, placed[0], lights[0]) if cameras[0].film else quick.draw(room, placed, lights)
+        if cameras[0].film:
+            light = fine.draw(room, placed[0], lights[0], cameras[len(pictures)].half)
+        else:
+            light = quick.draw(room, placed, lights)
         screen = to_screen(light).reshape(3, alike, cameras[0].height, cameras[0].width)
         pictures.append(screen.transpose(1, 0, 2, 3))
         looks = looks[alike:]

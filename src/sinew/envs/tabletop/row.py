@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple, replace
+from typing import Any
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
-from sinew.envs.tabletop import judge, scene
+from sinew.envs.tabletop import judge, playing, scene
 from sinew.envs.tabletop.config import TabletopConfig
-from sinew.envs.tabletop.language import SKILLS
+from sinew.envs.tabletop.language import SKILLS, Goal
 from sinew.envs.tabletop.render import RayCamera
 from sinew.envs.tabletop.robot import LEASH
 from sinew.envs.tabletop.starts import Start, standing, start
@@ -46,7 +48,7 @@ class Stage:
         self.world = scene.build(shapes, num_zones)
         self.data = mujoco.MjData(self.world.model)
         self.camera = RayCamera(self.world.model, size, size)
-        self.films: dict[int, RayCamera] = {}
+        self.films: dict[tuple[int, bool], RayCamera] = {}
         count = self.world.num_objects
         self.places = self.data.qpos[HAND:].reshape(count, 7)
         self.speeds = self.data.qvel[HAND:].reshape(count, 6)
@@ -64,16 +66,28 @@ class Row:
         self.stages: dict[tuple[str, ...], Stage] = {}
         self.stage: Stage | None = None
         self.state_id = ""
+        self.held: playing.Held | None = None
 
     @property
     def instruction(self) -> str:
         """What is said in this episode."""
         return self.start.instruction
 
+    @property
+    def live(self) -> Stage:
+        """The world that the row is in.
+
+        Raises:
+            DataError: there is none before the first ``reset``.
+        """
+        if self.stage is None:
+            raise DataError("tabletop: this row has no episode yet; call reset first.")
+        return self.stage
+
     def reset(self, state_id: str) -> None:
         """Start an episode."""
         self._load(state_id)
-        stage, pose = self._stage(), self.start.pose
+        stage, pose = self.live, self.start.pose
         data = stage.data
         mujoco.mj_resetData(stage.world.model, data)
         stage.places[:] = self.began
@@ -81,24 +95,31 @@ class Row:
         data.ctrl[:3] = pose.hand
         self._grip(pose.grip)
         self.ticks = 0
-        self._look()
+        self.look()
 
     def step(self, action: NDArray[np.float64]) -> tuple[bool, bool, bool, str]:
         """Move for one tick; return success, terminated, truncated and a note where the episode ended."""
-        stage = self._stage()
+        stage = self.live
         data = stage.data
         hand = data.qpos[:3]
         wanted = np.clip(data.ctrl[:3] + action[:3], hand - LEASH, hand + LEASH)
         data.ctrl[:3] = np.clip(wanted, scene.HAND_LOW, scene.HAND_HIGH)
         self._grip(1.0 if action[3] >= 0.5 else 0.0)
         mujoco.mj_step(stage.world.model, data, scene.SUBSTEPS)
-        self._look()
+        playing.pin(self)
+        self.look()
         self.ticks += 1
         return self._judge()
 
+    def tell(self, instruction: str, goal: Goal | None) -> None:
+        """Begin a new attempt in the world as it stands; without a goal nothing but its time is judged."""
+        self._take_up(instruction, goal or self.start.goal, judged=goal is not None, began=self.live.places)
+        self.ticks = 0
+        self.look()
+
     def fill(self, state: NDArray[np.float32], truth: dict[str, NDArray[np.float32]], row: int) -> None:
         """Write the proprioception (10,) and this row of the simulator's truth."""
-        stage, goal = self._stage(), self.start.goal
+        stage, goal = self.live, self.start.goal
         data = stage.data
         hand, setpoint = data.qpos[:3], data.ctrl[:3]
         opening = data.qpos[3] + data.qpos[4]
@@ -114,29 +135,33 @@ class Row:
 
     def view(self) -> tuple[RayCamera, mujoco.MjData]:
         """Return the policy's camera and what it looks at."""
-        stage = self._stage()
+        stage = self.live
         return stage.camera, stage.data
 
-    def picture(self, size: int) -> NDArray[np.uint8]:
-        """Return a picture for people, (size, size, 3)."""
-        stage = self._stage()
-        if size not in stage.films:
-            stage.films[size] = RayCamera(stage.world.model, size, size, film=True)
-        return stage.films[size].render(stage.data)
+    def picture(self, size: int, *, draft: bool = False) -> NDArray[np.uint8]:
+        """Return a picture for people, (size, size, 3); a draft is a little coarser and takes half the time."""
+        stage = self.live
+        key = (size, draft)
+        if key not in stage.films:
+            stage.films[key] = RayCamera(stage.world.model, size, size, film=True, draft=draft)
+        return stage.films[key].render(stage.data)
 
     def project(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return where points (K, 2 or 3) lie in a picture, (K, 2) in 0 .. 1; points of two values lie on the table."""
-        stage = self._stage()
+        stage = self.live
         full = np.zeros((len(points), 3))
         full[:, : points.shape[1]] = points
         return stage.camera.project(stage.data, full).astype(np.float32)
 
     def snapshot(self) -> bytes:
         """Return everything that ``restore`` needs."""
-        stage = self._stage()
+        stage = self.live
         full = np.empty(mujoco.mj_stateSize(stage.world.model, FULL))
         mujoco.mj_getState(stage.world.model, stage.data, full, FULL)
-        header = {"tabletop": 1, "state_id": self.state_id, "ticks": self.ticks, "grip": self.grip}
+        header: dict[str, Any] = {"tabletop": 1, "state_id": self.state_id, "ticks": self.ticks, "grip": self.grip}
+        if self.told:
+            goal = self.start.goal
+            header["told"] = (self.instruction, *astuple(goal), self.start.judged, self.began.tolist())
         return json.dumps(header).encode() + b"\n" + full.astype("<f8").tobytes()
 
     def restore(self, snapshot: bytes) -> None:
@@ -150,10 +175,13 @@ class Row:
             header = json.loads(head)
             self._load(header["state_id"])
             self.ticks, self.grip = int(header["ticks"]), float(header["grip"])
+            if "told" in header:
+                instruction, skill, target, zone, judged, began = header["told"]
+                self._take_up(instruction, Goal(skill, target, zone), judged=judged, began=np.array(began))
             full = np.frombuffer(body, dtype="<f8").astype(np.float64)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"tabletop: no snapshot of this world ({error}). Take one with get_state.") from error
-        stage = self._stage()
+        stage = self.live
         size = mujoco.mj_stateSize(stage.world.model, FULL)
         if full.size != size:
             raise DataError(
@@ -162,18 +190,14 @@ class Row:
             )
         mujoco.mj_resetData(stage.world.model, stage.data)
         mujoco.mj_setState(stage.world.model, stage.data, full, FULL)
-        self._look()
-
-    def _stage(self) -> Stage:
-        if self.stage is None:
-            raise DataError("tabletop: this row has no episode yet; call reset first.")
-        return self.stage
+        self.look()
 
     def _load(self, state_id: str) -> None:
         """Prepare the scene of a state id without touching the simulation."""
+        playing.release(self)
         self.start: Start = start(self.config, state_id)
         self.state_id = state_id
-        layout, goal = self.start.layout, self.start.goal
+        layout = self.start.layout
         shapes = tuple(thing.shape for thing in layout.things)
         if shapes not in self.stages:
             self.stages[shapes] = Stage(shapes, len(layout.zones), self.config.image_size)
@@ -181,17 +205,27 @@ class Row:
         self.stage.world.paint(tuple(thing.colour for thing in layout.things), layout.zone_colours, layout.zones)
         self.began = standing(layout, np.array([scene.SHAPES[name].half_height for name in shapes]))
         self.began[self.start.pose.number, :3] = self.start.pose.target
-        form = scene.SHAPES[shapes[goal.target]]
+        self._aim()
+        self.told = False
+
+    def _take_up(self, instruction: str, goal: Goal, *, judged: bool, began: NDArray[np.float64]) -> None:
+        self.start = replace(self.start, instruction=instruction, goal=goal, judged=judged)
+        self.told, self.began = True, began.copy()
+        self._aim()
+
+    def _aim(self) -> None:
+        goal = self.start.goal
+        form = scene.SHAPES[self.start.layout.things[goal.target].shape]
         self.size = (form.radius, form.half_height, form.top)
         self.skill = SKILLS.index(goal.skill)
 
     def _grip(self, grip: float) -> None:
         self.grip = grip
-        self._stage().data.ctrl[3:] = scene.FINGER_TRAVEL if grip else CLOSED
+        self.live.data.ctrl[3:] = scene.FINGER_TRAVEL if grip else CLOSED
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Bring positions and contacts up to date with the coordinates."""
-        stage = self._stage()
+        stage = self.live
         model, data = stage.world.model, stage.data
         mujoco.mj_kinematics(model, data)
         mujoco.mj_camlight(model, data)
@@ -206,7 +240,10 @@ class Row:
         self.contact = (bool((by_left == target).any()), bool((by_right == target).any()))
 
     def _judge(self) -> tuple[bool, bool, bool, str]:
-        stage, goal, layout = self._stage(), self.start.goal, self.start.layout
+        stage, goal, layout = self.live, self.start.goal, self.start.layout
+        if not self.start.judged or self.held is not None:
+            late = not self.start.judged and self.ticks >= self.config.max_ticks
+            return False, False, late, judge.UNJUDGED if late else ""
         speed = float(np.linalg.norm(stage.speeds[goal.target, :3]))
         facts = judge.Facts(stage.data.qpos[:3], stage.places[:, :3], self.began[:, :3], speed, self.touched)
         failed = judge.failure(goal, layout, facts)

@@ -40,6 +40,11 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "green": (0.13, 0.62, 0.20),
     "yellow": (0.95, 0.83, 0.12),
     "purple": (0.55, 0.16, 0.70),
+    "pink": (0.96, 0.55, 0.72),
+    "cyan": (0.14, 0.78, 0.82),
+    "brown": (0.42, 0.24, 0.11),
+    "lime": (0.62, 0.90, 0.10),
+    "magenta": (0.86, 0.10, 0.55),
 }
 """Object colours, easiest first."""
 

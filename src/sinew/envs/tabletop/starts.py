@@ -13,9 +13,12 @@ from sinew.envs.tabletop.config import TabletopConfig
 from sinew.envs.tabletop.language import SKILLS, TEMPLATES, UNSEEN, ZONE_SKILLS, Goal, Thing, object_names, zone_names
 from sinew.envs.tabletop.layout import Layout, draw_layout, draw_things, held_out, is_feasible, pick
 from sinew.envs.tabletop.midway import Pose, away, midway
+from sinew.envs.tabletop.playing import understand
 
 SPLITS = ("train", "seen", "pairs", "templates", "crowded")
 VARIANTS = ("wrong", "other", "silent")
+SAID = "say="
+"""Begins the name of a variant whose sentence follows, word for word."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class Start:
         goal: what is judged.
         instruction: what is said.
         pose: the hand, and where the target is held or lies.
+        judged: the goal is what the instruction asks for; else only the time is judged.
     """
 
     layout: Layout
     goal: Goal
     instruction: str
     pose: Pose
+    judged: bool = True
 
 
 def splits(config: TabletopConfig) -> tuple[str, ...]:
@@ -55,7 +60,8 @@ def check_split(config: TabletopConfig, split: str, task: str) -> None:
 def start(config: TabletopConfig, state_id: str) -> Start:
     """Return the initial state of an id such as "seen/push/17", "seen/push/17?wrong" or "seen/push/17?push.2.0".
 
-    The last kind names the goal: skill, number of the object and, where the skill has one, of the zone.
+    The last kind names the goal: skill, number of the object and, where the skill has one, of the zone. A name such as
+    "say=lift the ball" is an instruction in anyone's words.
 
     Raises:
         DataError: the id is malformed or names no state.
@@ -64,6 +70,10 @@ def start(config: TabletopConfig, state_id: str) -> Start:
     scene = _base(config, base)
     if not name:
         return scene
+    if name.startswith(SAID):
+        sentence = name.removeprefix(SAID)
+        asked = understand(sentence, scene.layout)
+        return replace(scene, goal=asked or scene.goal, instruction=sentence, judged=asked is not None)
     if "." in name:
         goal = _named_goal(scene.layout, state_id, name)
         return replace(scene, goal=goal, instruction=_plainly(goal, scene.layout))
@@ -87,6 +97,17 @@ def variant(config: TabletopConfig, state_id: str, name: str) -> str | None:
     if "?" in state_id:
         raise DataError(f"tabletop: {state_id} is a variant already; give the id before the question mark.")
     return None if _variant_goal(config, _base(config, state_id), state_id, name) is None else f"{state_id}?{name}"
+
+
+def told(config: TabletopConfig, state_id: str, sentence: str) -> str:
+    """Return the id of the same scene under any instruction.
+
+    Raises:
+        DataError: the id names no state.
+    """
+    base = state_id.partition("?")[0]
+    _parse(config, base)
+    return f"{base}?{SAID}{sentence}"
 
 
 def showcase(config: TabletopConfig, number: int) -> tuple[str, ...]:
@@ -174,10 +195,10 @@ def _parse(config: TabletopConfig, state_id: str) -> tuple[str, str]:
 
 
 def _say(goal: Goal, layout: Layout, split: str, rng: np.random.Generator) -> str:
-    """Draw a sentence for a goal; 60 % use the full name of the object."""
+    """Draw a sentence for a goal; 40 % use the full name of the object, the others a shorter one where that will do."""
     template = pick((UNSEEN if split == "templates" else TEMPLATES)[goal.skill], rng)
     names = object_names(goal.target, layout.things)
-    name = names[0] if rng.random() < 0.6 else pick(names, rng)
+    name = names[0] if rng.random() < 0.4 else pick(names[1:] or names, rng)
     zone = pick(zone_names(goal.zone, layout.zone_colours), rng) if goal.zone is not None else ""
     return template.format(object=name, zone=zone)
 

@@ -38,3 +38,11 @@ def test_every_difference_is_shown_with_both_sides() -> None:
 def test_a_single_difference_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(SpecError, match=next(iter(change))):
         check_spec(SPEC, dataclasses.replace(SPEC, **change))
+
+
+def test_what_the_policy_does_not_know_may_be_anything() -> None:
+    pose = tuple(float(number) for number in range(16))
+    known = dataclasses.replace(SPEC, cameras={"front": CameraSpec(8, 8, (9.0, 9.0, 4.0, 4.0), pose)})
+    check_spec(SPEC, known)
+    with pytest.raises(SpecError, match=r"cameras\.front\.intrinsics"):
+        check_spec(known, SPEC)

@@ -168,3 +168,29 @@ def test_forked_children_read_what_they_ask_for(tmp_path: Path) -> None:
     for child in children:
         child.join()
     assert found == sorted([float(frames[0]), *everything[frames].tolist()] for frames in asked)
+
+
+def test_labels_take_the_place_of_what_was_recorded(tmp_path: Path) -> None:
+    store = store_of(tmp_path, [random_episode(0), random_episode(1, held_out=True), random_episode(2)])
+    labels = {"image.thing": np.arange(18, dtype=np.float32).reshape(9, 2)}
+    windows = Windows([store], history=1, horizon=2, labels=labels)
+    batch = windows.gather(np.array([0, 5]))
+    assert set(batch.targets) == {"image.thing"}
+    np.testing.assert_array_equal(batch.targets["image.thing"], [[0, 1], [16, 17]])
+    assert Windows([store], history=1, horizon=2, labels={}).gather(np.array([0])).targets == {}
+
+
+def test_labels_of_other_frames_are_refused(tmp_path: Path) -> None:
+    store = store_of(tmp_path, [random_episode(0)])
+    with pytest.raises(DataError, match="labels thing are of 2 frames, 1 stores have 3"):
+        Windows([store], history=1, horizon=2, labels={"thing": np.zeros((2, 2), np.float32)})
+
+
+def test_an_episode_can_be_walked_through_by_name(tmp_path: Path) -> None:
+    store = store_of(tmp_path, [random_episode(0, 2), random_episode(1, 4, held_out=True), random_episode(2, 3)])
+    windows = Windows([store], history=1, horizon=2)
+    assert windows.num_episodes == 2
+    assert windows.frames_of(1).tolist() == [2, 3, 4]
+    assert windows.named(1) == ("train/2", "go 2")
+    with pytest.raises(DataError, match="no episode 2 among these windows, which are of 2"):
+        windows.frames_of(2)

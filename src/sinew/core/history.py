@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError
+from sinew.core.rollout import take_rows
 from sinew.core.types import NumpyObservation, Rows
 
 
@@ -121,3 +122,28 @@ class ChunkQueue:
         actions = self.chunks[rows, self.played[rows]]
         self.played[rows] += 1
         return actions
+
+
+def next_actions(
+    obs: NumpyObservation,
+    rows: Rows,
+    history: History,
+    queue: ChunkQueue,
+    predict: Callable[[NumpyObservation], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Return this tick's actions (B, A); chunks are predicted for the rows that have none left.
+
+    Args:
+        obs: B observations of this tick (T = 1).
+        rows: which rows of the memory they belong to; None means 0 .. B-1.
+        history: takes the tick.
+        queue: holds the chunks.
+        predict: returns chunks (B, H, A) for observations with full history.
+    """
+    index = np.arange(obs.num_rows) if rows is None else np.asarray(rows, dtype=np.int64)
+    full = history.push(obs.public(), index)
+    wanting = queue.wanting(index)
+    if wanting.any():
+        asked = full if wanting.all() else take_rows(full, wanting)
+        queue.put(index[wanting], predict(asked))
+    return queue.take(index)

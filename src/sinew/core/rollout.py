@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Outcome:
         ticks: its length.
         total_reward: its undiscounted return.
         note: what the world says of the ending.
+        interventions: ticks in which a shield changed the action, by reason.
     """
 
     state_id: str
@@ -49,6 +50,7 @@ class Outcome:
     ticks: int
     total_reward: float
     note: str
+    interventions: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_episodes(

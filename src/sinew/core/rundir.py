@@ -186,10 +186,14 @@ class RunDir:
 
 
 def compare(found: Any, wanted: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401  (any JSON values)
-    """Yield "name: found, wanted" for every leaf in which two JSON trees differ."""
+    """Yield "name: found, wanted" for every leaf in which two JSON trees differ; null is as good as missing."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in {**found, **wanted}:
             name = f"{prefix}.{key}" if prefix else str(key)
-            yield from compare(found.get(key, "not set"), wanted.get(key, "not set"), name)
+            yield from compare(found.get(key), wanted.get(key), name)
     elif found != wanted:
-        yield f"{prefix}: {found}, {wanted}"
+        yield f"{prefix}: {_said(found)}, {_said(wanted)}"
+
+
+def _said(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    return "not set" if value is None else value

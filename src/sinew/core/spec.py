@@ -19,7 +19,8 @@ def check_spec(
 ) -> None:
     """Raise when a policy was made for another robot than the one at hand.
 
-    Numbers may differ by rounding (1e-6 relative); anything else must be the same.
+    Numbers may differ by rounding (1e-6 relative), and what the policy's side does not know (None, such as the pose
+    of a camera) may be anything; all else must be the same.
 
     Args:
         policy: what the policy was trained for.
@@ -30,7 +31,7 @@ def check_spec(
     Raises:
         SpecError: they differ; every difference is shown with both sides.
     """
-    found = list(_differences("", policy, world))
+    found = [item for item in differences(policy, world) if item[1] != str(None)]
     if found:
         width = max(len(side) for side in sides)
         lines = [
@@ -48,15 +49,15 @@ def check_spec(
         )
 
 
-def _differences(name: str, first: object, second: object) -> Iterator[tuple[str, str, str]]:
-    """Yield (field, first, second) for every leaf that differs."""
+def differences(first: object, second: object, name: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield (field, first, second) for every leaf that differs; the name of the whole stands before its fields."""
     if dataclasses.is_dataclass(first) and type(first) is type(second):
         for item in dataclasses.fields(first):
             path = f"{name}.{item.name}" if name else item.name
-            yield from _differences(path, getattr(first, item.name), getattr(second, item.name))
+            yield from differences(getattr(first, item.name), getattr(second, item.name), path)
     elif isinstance(first, Mapping) and isinstance(second, Mapping):
         for key in sorted({*first, *second}):
-            yield from _differences(f"{name}.{key}", first.get(key, "missing"), second.get(key, "missing"))
+            yield from differences(first.get(key, "missing"), second.get(key, "missing"), f"{name}.{key}")
     elif not _same(first, second):
         yield name, str(first), str(second)
 

@@ -40,6 +40,7 @@ from sinew.data.layout import (
     write_target_sizes,
 )
 from sinew.data.lock import WriterLock
+from sinew.data.reading import Reading
 
 
 class Store:
@@ -67,6 +68,7 @@ class Store:
         self.path = path
         self._log = path / "episodes.jsonl"
         self._lock: WriterLock | None = None
+        self._reading: Reading | None = None
         self.reload()
 
     @classmethod
@@ -244,6 +246,11 @@ class Store:
             self.reload()
             self._cut()
 
+    def read_as(self, reading: Reading) -> None:
+        """Understand the log in this way from now on, in this object only; what is written stays as it is."""
+        self._reading = reading
+        self.reload()
+
     def unlock(self) -> None:
         """Let other processes write; reading goes on."""
         if self._lock is not None:
@@ -259,6 +266,8 @@ class Store:
         self.target_sizes = read_target_sizes(self.path / "store.json")
         self.columns = columns_of(self.spec, self.target_sizes)
         self.records, self._line_ends = read_log(self._log)
+        if self._reading is not None:
+            self.records = self._reading.of(self.records)
         self._views: dict[str, NDArray[Any]] = {}
         for column in self.columns.values():
             file = self.path / column.file

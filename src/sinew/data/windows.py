@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +38,23 @@ class Windows:
         history: T, ticks of observation up to the frame.
         horizon: H, labels from the frame on.
         held_out: the held-out episodes instead of the others.
+        labels: further targets of a single store by name, (N, k) with a row for each of its frames; recorded targets
+            are then not handed out. None hands these out.
 
     Raises:
         SpecError: the stores are of different robots.
-        DataError: two stores record a target with different sizes.
+        DataError: two stores record a target with different sizes, or labels do not fit the store.
     """
 
-    def __init__(self, stores: Sequence[Store], *, history: int, horizon: int, held_out: bool = False) -> None:
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        *,
+        history: int,
+        horizon: int,
+        held_out: bool = False,
+        labels: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
         if not stores or history < 1 or horizon < 1:
             raise ConfigError(
                 f"windows over {len(stores)} stores, history {history}, horizon {horizon}: each must be at least 1."
@@ -53,6 +63,13 @@ class Windows:
             sides = (f"store {stores[0].path}", f"store {store.path}")
             check_spec(stores[0].spec, store.spec, sides=sides, advice="Train on stores of one robot.")
         self.stores, self.history, self.horizon, self.held_out = tuple(stores), history, horizon, held_out
+        self.labels = labels
+        for name, rows in (labels or {}).items():
+            if len(stores) != 1 or len(rows) != stores[0].num_frames:
+                raise DataError(
+                    f"labels {name} are of {len(rows)} frames, {len(stores)} stores have "
+                    f"{sum(store.num_frames for store in stores)}. Label one store, each of its frames."
+                )
         self.spec = stores[0].spec
         self._index()
 
@@ -60,6 +77,11 @@ class Windows:
     def num_frames(self) -> int:
         """Windows to choose from: frames of the chosen episodes."""
         return int(self._begin[-1])
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes that the windows are cut from."""
+        return len(self._length)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -72,6 +94,20 @@ class Windows:
         return tuple(
             TaskCount(name, int((task == name).sum()), int(self._length[task == name].sum())) for name in self.tasks
         )
+
+    def frames_of(self, episode: int) -> NDArray[np.int64]:
+        """Return the numbers of all frames of one of the chosen episodes, in their order.
+
+        Raises:
+            DataError: there is none of that number.
+        """
+        if not 0 <= episode < self.num_episodes:
+            raise DataError(f"there is no episode {episode} among these windows, which are of {self.num_episodes}.")
+        return np.arange(self._begin[episode], self._begin[episode + 1])
+
+    def named(self, episode: int) -> tuple[str, str]:
+        """Return the name and the instruction of one of the chosen episodes."""
+        return self._name[episode], self._instruction[episode]
 
     def refresh(self) -> None:
         """Take notice of episodes that were appended, by this process or another."""
@@ -113,7 +149,7 @@ class Windows:
             actions=self._take("action", store, labelled),
             is_pad=future >= known,
             weight=np.ones(len(frames), dtype=np.float32),
-            targets={name: self._take_target(name, store, offset + tick) for name in self._target_sizes},
+            targets=self._targets(store, offset + tick),
             task=tuple(self._task[number] for number in episode),
             source=tuple(self._source[number] for number in episode),
             ids=offset + tick,
@@ -133,6 +169,7 @@ class Windows:
         self._label_horizon = np.array([record.label_horizon or FOREVER for record in records], dtype=np.int64)
         self._begin = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self._length)])
         self._instruction = [record.instruction for record in records]
+        self._name = [record.id or f"episode {number}" for number, record in enumerate(records)]
         self._task = [record.task for record in records]
         self._source = [record.source for record in records]
         self._target_sizes: dict[str, int] = {}
@@ -155,6 +192,11 @@ class Windows:
             if len(rows):
                 taken[rows] = source.column(name).take(frames[rows], axis=0)
         return taken
+
+    def _targets(self, store: NDArray[np.int64], frames: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        if self.labels is not None:
+            return {name: rows[frames] for name, rows in self.labels.items()}
+        return {name: self._take_target(name, store, frames) for name in self._target_sizes}
 
     def _take_target(self, name: str, store: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.float32]:
         taken = np.full((len(frames), self._target_sizes[name]), np.nan, dtype=np.float32)

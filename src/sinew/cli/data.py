@@ -1,0 +1,170 @@
+"""``sinew data``: look into recorded data sets, and write them in another format."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from sinew.cli.label import label
+from sinew.core.errors import ConfigError, DataError
+from sinew.data.config import IngestConfig
+
+if TYPE_CHECKING:
+    from sinew.core.types import RobotSpec
+    from sinew.data.formats.source import Source
+
+HELP = {"-h", "--help"}
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Print what a data set holds, and what it does not say of its robot.
+
+    Attributes:
+        path: HDF5 file, LeRobot directory or store.
+        spec: JSON file with what the data do not say; by default the one beside them.
+    """
+
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    spec: Path | None = None
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Write a data set or a store in another format.
+
+    Attributes:
+        path: HDF5 file, LeRobot directory or store.
+        to: lerobot or hdf5.
+        out: file or directory to write; must not exist.
+        storage: how images are kept: video or image (lerobot), image (hdf5).
+        spec: JSON file with what the data do not say; by default the one beside them.
+        image_size: height and width [px] that images are scaled to.
+        instruction: the sentence for episodes that have none.
+    """
+
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    to: str
+    out: Path
+    storage: str | None = None
+    spec: Path | None = None
+    image_size: tuple[int, int] | None = None
+    instruction: str | None = None
+
+
+def data(words: list[str]) -> int:
+    """Run one of the commands on data."""
+    if not words or words[0] in HELP:
+        width = max(map(len, COMMANDS))
+        print("\n".join(f"  sinew data {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()))
+        return 0
+    if words[0] not in COMMANDS:
+        raise ConfigError(f"data {words[0]}: no such command. There are: {', '.join(COMMANDS)}.")
+    return COMMANDS[words[0]][0](words[1:])
+
+
+def info(words: list[str]) -> int:
+    """Print what a data set holds."""
+    options = tyro.cli(InfoOptions, args=words, prog="sinew data info")
+    lines = list(describe(options.path, options.spec))
+    width = max(len(name) for name, _ in lines) + 2
+    print("\n".join(f"{name:<{width}}{text}" for name, text in lines))
+    return 0
+
+
+def convert(words: list[str]) -> int:
+    """Write a data set in another format."""
+    from sinew.data.formats import export
+
+    options = tyro.cli(ConvertOptions, args=words, prog="sinew data convert")
+    config = IngestConfig(spec=options.spec, image_size=options.image_size, instruction=options.instruction)
+
+    def report(written: int, total: int) -> None:
+        if sys.stdout.isatty():
+            print(f"\r{written} of {total} episodes", end="\n" if written == total else "", flush=True)
+
+    export.convert(options.path, options.out, to=options.to, storage=options.storage, config=config, on_progress=report)
+    print(f"{options.out}: written. Look at it: sinew data info {options.out}")
+    return 0
+
+
+def describe(path: Path, spec: Path | None) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say of a data set or a store, label by label.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if (path / "store.json").exists():
+        yield from _describe_store(path)
+        return
+    from sinew.data.formats import FORMATS
+    from sinew.data.formats.ingest import open_source, robot_of
+
+    source = open_source(path)
+    yield "format", next(name for name, kind in FORMATS.items() if isinstance(source, kind))
+    yield from _describe_lengths(source.lengths)
+    yield from _describe_sentences(source.instructions)
+    yield "success", "recorded" if source.judged else "not recorded; all episodes count as successes"
+    for name, (height, width) in source.facts.cameras.items():
+        yield f"camera {name}", f"{height} x {width} px"
+    if source.unread:
+        yield "not read", ", ".join(source.unread)
+    try:
+        robot = robot_of(source, IngestConfig(spec=spec))
+    except DataError as error:
+        yield "robot", f"not complete\n{error}"
+        return
+    yield from _describe_robot(robot, source)
+
+
+def _describe_store(path: Path) -> Iterator[tuple[str, str]]:
+    from sinew.data.store import Store
+
+    store = Store.open(path)
+    yield "format", "store of sinew"
+    yield from _describe_lengths([record.frames for record in store.records])
+    yield from _describe_sentences([record.instruction for record in store.records])
+    yield "success", f"{sum(record.success for record in store.records)} of {store.num_episodes}"
+    yield "held out", f"{sum(record.held_out for record in store.records)} of {store.num_episodes}"
+    yield "labels", ", ".join(store.target_sizes) or "none"
+    for name, camera in store.spec.cameras.items():
+        yield f"camera {name}", f"{camera.height} x {camera.width} px"
+    yield from _describe_robot(store.spec)
+
+
+def _describe_lengths(lengths: tuple[int, ...] | list[int]) -> Iterator[tuple[str, str]]:
+    span = f", {min(lengths)} to {max(lengths)} each" if lengths else ""
+    yield "episodes", str(len(lengths))
+    yield "frames", f"{sum(lengths)}{span}"
+
+
+def _describe_sentences(sentences: tuple[str, ...] | list[str]) -> Iterator[tuple[str, str]]:
+    counts = Counter(sentences)
+    for sentence, count in counts.most_common(3):
+        yield "instruction", f"{sentence or '(none)'}   in {count} episodes"
+    if len(counts) > 3:
+        yield "", f"and {len(counts) - 3} more"
+
+
+def _describe_robot(spec: RobotSpec, source: Source | None = None) -> Iterator[tuple[str, str]]:
+    yield "robot", f"{spec.embodiment}, {spec.hz:g} Hz, {spec.kind} actions"
+    smallest, largest = source.reach() if source is not None else (spec.low, spec.high)
+    for number, (name, unit) in enumerate(zip(spec.action, spec.action_units, strict=True)):
+        seen = f", recorded {smallest[number]:g} .. {largest[number]:g}" if source is not None else ""
+        yield f"action {name}", f"[{unit}] {spec.low[number]:g} .. {spec.high[number]:g}{seen}"
+    if spec.state:
+        yield "state", ", ".join(f"{name} [{unit}]" for name, unit in zip(spec.state, spec.state_units, strict=True))
+
+
+COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "info": (info, "what a data set holds, and what it does not say"),
+    "convert": (convert, "write a data set or a store in another format"),
+    "label": (label, "click the named things in a few frames, for training"),
+}
+"""What each command on data calls, and its line in ``sinew data --help``."""

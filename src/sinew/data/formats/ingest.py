@@ -1,0 +1,203 @@
+"""Recorded data sets into our store, once: detected by looking, kept under a key of their content, resumable."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sinew.core.config import digest, to_dict
+from sinew.core.errors import ConfigError, DataError
+from sinew.core.files import require_free, write_json
+from sinew.core.types import RobotSpec
+from sinew.data.collect import shares
+from sinew.data.config import IngestConfig
+from sinew.data.episode import Episode
+from sinew.data.formats import FORMATS
+from sinew.data.formats.robot import PartialSpec, read_partial, resolve
+from sinew.data.formats.source import Progress, Source, first_of
+from sinew.data.layout import columns_of
+from sinew.data.record import number_of
+from sinew.data.store import Store
+
+VERSION = 1
+"""Changes when the same data set would be read into another store."""
+ORIGIN = "ingest.json"
+"""File in a store that says where its episodes came from."""
+
+
+def open_source(path: Path) -> Source:
+    """Open a recorded data set, its format found by looking at it.
+
+    Raises:
+        DataError: nothing there, of no known format, or damaged.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such data set.")
+    for kind in FORMATS.values():
+        if kind.detect(path):
+            return kind(path)
+    raise DataError(
+        f"{path}: no data set of a format known here ({', '.join(FORMATS)}). "
+        "Give the HDF5 file itself, or the directory that holds meta/info.json."
+    )
+
+
+def robot_of(source: Source, config: IngestConfig | None = None) -> RobotSpec:
+    """Return the robot of a data set: what the data say, completed by the spec.json of their owner.
+
+    Raises:
+        DataError: something is said nowhere; the message shows what to write.
+        SpecError: the owner contradicts the data.
+        ConfigError: the spec.json holds unknown fields or wrong values.
+    """
+    config = config or IngestConfig()
+    beside = type(source).spec_file(source.path)
+    given = read_partial(beside) if beside.exists() else PartialSpec()
+    if config.spec is not None:
+        given = read_partial(config.spec).over(given)
+    return resolve(
+        str(source.path),
+        source.facts,
+        given,
+        place=config.spec or beside,
+        reach=source.reach,
+        image_size=config.image_size,
+    )
+
+
+def open_dataset(
+    path: Path,
+    *,
+    into: Path,
+    config: IngestConfig | None = None,
+    on_progress: Progress | None = None,
+) -> Store:
+    """Return a store with the episodes of a recorded data set, reading them in only the first time.
+
+    The store's name carries a key of the files (names, sizes, times of change), the robot and the settings;
+    it gets that name when it is whole. A killed call leaves a ``.partial`` one with which the next goes on.
+    Which episodes are held out follows from their tasks and number, so all seeds of a training share it.
+    A path that is a store already is opened as it is.
+
+    Args:
+        path: data set of a known format, or a store.
+        into: directory for stores.
+        config: what the data set does not say, image size, share held out.
+        on_progress: called with episodes read and in all, at the start and after each; not when there is nothing to do.
+
+    Raises:
+        DataError: damaged or incomplete data, named by file, episode and frame; or another process ingests them.
+        SpecError: the owner's spec contradicts the data.
+        ConfigError: settings are wrong.
+        SinewError: the disk is full; what was read stays and the next call goes on.
+    """
+    config = config or IngestConfig()
+    if (path / "store.json").exists():
+        return Store.open(path)
+    _check_config(config)
+    source = open_source(path)
+    spec = robot_of(source, config)
+    _check_instructions(source, config)
+    key = digest(spec, [VERSION, config.held_out, config.instruction, _contents(source)])
+    final = into / f"{path.resolve().stem}-{key}"
+    if not final.exists():
+        _ingest(source, spec, config, final, on_progress=on_progress or (lambda _done, _wanted: None))
+    return Store.open(final)
+
+
+def held_out(tasks: Sequence[str], share: float) -> frozenset[int]:
+    """Return which episodes are kept for validation: a share of each task, the same ones every time.
+
+    The share is met over all episodes; of tasks with few episodes some give one and others none. No task
+    of two or more gives all of its own.
+
+    Args:
+        tasks: of each episode.
+        share: 0 .. 1, rounded up to whole episodes; one episode at least stays for training.
+    """
+    total = min(int(np.ceil(share * len(tasks))), len(tasks) - 1)
+    counts = Counter(tasks)
+    rng = np.random.default_rng(number_of("held out", len(tasks)))
+    names = [list(counts)[number] for number in rng.permutation(len(counts))]
+    chosen: list[int] = []
+    for name, quota in shares(names, {name: float(counts[name]) for name in names}, total).items():
+        members = [number for number, task in enumerate(tasks) if task == name]
+        chosen += rng.permutation(members)[: min(quota, max(counts[name] - 1, 1))].tolist()
+    return frozenset(chosen)
+
+
+def _ingest(source: Source, spec: RobotSpec, config: IngestConfig, final: Path, *, on_progress: Progress) -> None:
+    partial = final.with_name(f"{final.name}.partial")
+    frames = sum(source.lengths)
+    per_frame = sum(column.frame_bytes for column in columns_of(spec, {}).values())
+    store = Store.open_or_create(partial, spec)
+    store.lock()
+    try:
+        if final.exists():  # another process was faster
+            shutil.rmtree(partial)
+            return
+        require_free(partial, (frames - store.num_frames) * per_frame, f"reading {source.path} in")
+        kept = held_out(source.tasks, config.held_out)
+        for number in range(store.num_episodes, len(source.lengths)):
+            on_progress(number, len(source.lengths))
+            episode = read_episode(source, number, spec, instruction=config.instruction)
+            store.append([dataclasses.replace(episode, held_out=number in kept)])
+        write_json(partial / ORIGIN, {"source": str(source.path), "config": to_dict(config)})
+        partial.rename(final)
+        (final / "writer.lock").unlink(missing_ok=True)  # it moved along, and nobody writes here any more
+    finally:
+        store.unlock()
+    on_progress(len(source.lengths), len(source.lengths))
+
+
+def read_episode(source: Source, number: int, spec: RobotSpec, *, instruction: str | None = None) -> Episode:
+    """Read and check one episode.
+
+    Args:
+        source: the data set.
+        number: of the episode, from 0.
+        spec: the robot.
+        instruction: the sentence where the episode has none.
+
+    Raises:
+        DataError: it is damaged or does not fit the spec; names file, episode and frame.
+    """
+    episode = source.episode(number, spec)
+    if not episode.instruction and instruction is not None:
+        episode = dataclasses.replace(episode, instruction=instruction, task=episode.task or instruction)
+    try:
+        episode.check()
+    except DataError as error:
+        raise DataError(f"{source.path}: {error}") from error
+    return episode
+
+
+def _contents(source: Source) -> list[list[object]]:
+    """List the files by name inside the data set, size and time of change."""
+    root = source.path.parent
+    stats = [(file.relative_to(root).as_posix(), file.stat()) for file in source.files]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in sorted(stats, key=lambda item: item[0])]
+
+
+def _check_config(config: IngestConfig) -> None:
+    if not 0 <= config.held_out < 1:
+        raise ConfigError(f"held_out is {config.held_out:g}; a share from 0 to below 1 is wanted.")
+    if config.image_size is not None and min(config.image_size) < 8:
+        raise ConfigError(f"image_size is {config.image_size}; height and width of at least 8 px are wanted.")
+    if config.instruction is not None and not config.instruction.strip():
+        raise ConfigError("instruction is empty; write the sentence that the episodes show, or leave it out.")
+
+
+def _check_instructions(source: Source, config: IngestConfig) -> None:
+    silent = [f"episode {number}" for number, text in enumerate(source.instructions) if not text.strip()]
+    if silent and config.instruction is None:
+        raise DataError(
+            f"{source.path}: the instruction is empty in {len(silent)} of {len(source.instructions)} episodes "
+            f"({first_of(silent)}). Write what each shows, or give one sentence for all of them: "
+            '--instruction "pick up the part".'
+        )

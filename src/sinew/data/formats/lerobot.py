@@ -1,0 +1,203 @@
+"""Data sets in the layout of LeRobot v3.0, with images as PNG in the tables or as films.
+
+A directory::
+
+    meta/info.json                       rate, features with shapes and names, counts, patterns of paths
+    meta/tasks.parquet                   sentence by task_index
+    meta/episodes/chunk-*/file-*.parquet one row an episode: length, sentence, where its rows and frames lie
+    data/chunk-*/file-*.parquet          one row a frame: state, action, numbers; images where they are no films
+    videos/<key>/chunk-*/file-*.mp4      many episodes one after another
+    spec.json                            the RobotSpec or a part of it; ours, see docs/formats.md
+
+Read are ``observation.state``, ``action``, images, ``next.success`` (an episode succeeded when it holds anywhere;
+without it all count as successes) and the sentence. A frame's number in a film is the integer nearest to
+seconds times rate, never a sum of seconds; the seconds in the table only have to agree with frame_index / fps
+to half a frame. Version 2 data sets are refused with the command that converts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sinew.core.errors import DataError
+from sinew.core.types import CameraSpec, RobotSpec
+from sinew.data.episode import Episode
+from sinew.data.formats.lerobot_meta import (
+    Row,
+    camera_name,
+    file_name,
+    image_size,
+    is_depth,
+    names_of,
+    read_info,
+    read_rows,
+    read_sentences,
+    size_of,
+)
+from sinew.data.formats.lerobot_table import Frames, Table
+from sinew.data.formats.lerobot_write import write_lerobot
+from sinew.data.formats.pictures import Picture, decode, scale
+from sinew.data.formats.robot import Facts, PartialSpec, match_cameras, partial_of
+from sinew.data.formats.source import range_of
+from sinew.data.formats.video import read_frames
+
+STATE, ACTION, SUCCESS = "observation.state", "action", "next.success"
+NUMBERS = ("timestamp", "frame_index", "episode_index", "task_index")
+"""Columns that every table has beside its features, as far as they are read."""
+
+
+class LeRobot:
+    """Reads and writes the layout above; see ``Source``."""
+
+    storages: ClassVar[tuple[str, ...]] = ("video", "image")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.info = read_info(path)
+        self.features: dict[str, dict[str, Any]] = self.info["features"]
+        self.fps = float(self.info["fps"])
+        self.rows = tuple(read_rows(path, self.info))
+        pictures = [name for name, item in self.features.items() if item["dtype"] in ("image", "video")]
+        self.cameras = {camera_name(name): name for name in sorted(pictures) if not is_depth(self.features[name])}
+        self.facts = self._facts()
+        self.lengths = tuple(row.length for row in self.rows)
+        self.instructions = tuple(row.instruction for row in self.rows)
+        self.tasks = tuple(row.task for row in self.rows)
+        self.judged = SUCCESS in self.features
+        known = {STATE, ACTION, SUCCESS, *NUMBERS, "index", *self.cameras.values()}
+        self.unread = tuple(name for name in self.features if name not in known)
+        self._sentences = read_sentences(path)
+        self._table: Table | None = None
+
+    @staticmethod
+    def detect(path: Path) -> bool:
+        """Return whether a directory holds ``meta/info.json``."""
+        return (path / "meta" / "info.json").is_file()
+
+    @staticmethod
+    def spec_file(path: Path) -> Path:
+        """Return ``spec.json`` in the directory."""
+        return path / "spec.json"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files under meta, data and videos."""
+        folders = [self.path / name for name in ("meta", "data", "videos")]
+        return tuple(file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file())
+
+    def reach(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the smallest and the largest action, (A,) each."""
+        files = sorted({row.file for row in self.rows})
+        tables = [self._open_table(file) for file in files]
+        rows = {f"{table.path}: {ACTION}": table.frames(ACTION, floating=True) for table in tables}
+        return range_of(rows, self.facts.action_size)
+
+    def episode(self, number: int, spec: RobotSpec) -> Episode:
+        """Read one episode."""
+        row = self.rows[number]
+        table = self._open_table(row.file)
+        frames = table.episode(row.index, row.length, self.fps)
+        self._check_sentence(row, frames, table.where(row.index))
+        action = frames.values(ACTION, floating=True)
+        state = frames.values(STATE, floating=False) if spec.state else np.zeros((row.length, 0), np.float32)
+        cameras = match_cameras(str(self.path), list(spec.cameras), list(self.cameras))
+        images = {
+            name: self._images(row, frames, self.cameras[cameras[name]], camera)
+            for name, camera in spec.cameras.items()
+        }
+        return Episode(
+            spec=spec,
+            images=images,
+            state=state,
+            action=action,
+            executed=action,
+            instruction=row.instruction,
+            task=row.task,
+            success=bool(frames.values(SUCCESS, floating=False).any()) if self.judged else True,
+            source=self.path.resolve().name,
+            id=f"episode_{row.index}",
+        )
+
+    @staticmethod
+    def write(
+        path: Path,
+        episodes: Iterable[Episode],
+        *,
+        storage: str = "video",
+        on_episode: Callable[[int], None] | None = None,
+    ) -> None:
+        """Write episodes to a new directory."""
+        if storage not in LeRobot.storages:
+            raise DataError(f"{storage}: images are stored as {' or '.join(LeRobot.storages)}.")
+        write_lerobot(path, episodes, as_video=storage == "video", on_episode=on_episode)
+
+    def _facts(self) -> Facts:
+        if ACTION not in self.features:
+            raise DataError(f"{self.path}: there is no feature {ACTION}, but {', '.join(self.features)}.")
+        names = {name: names_of(self.features[name]) for name in (STATE, ACTION) if name in self.features}
+        said: dict[str, Any] = {"hz": self.fps, "embodiment": self.info.get("robot_type") or None}
+        said |= {"state": names.get(STATE), "action": names[ACTION]}
+        content = {name: value for name, value in said.items() if value is not None}
+        return Facts(
+            action_size=size_of(self.features[ACTION]),
+            state_size=size_of(self.features[STATE]) if STATE in self.features else 0,
+            cameras={name: image_size(self.path, key, self.features[key]) for name, key in self.cameras.items()},
+            said=partial_of(content, f"{self.path}/meta/info.json") if content else PartialSpec(),
+        )
+
+    def _open_table(self, file: tuple[int, int]) -> Table:
+        """Return the table of a file; the last one is kept, as episodes are read in order."""
+        path = self.path / file_name(self.info["data_path"], chunk_index=file[0], file_index=file[1])
+        if self._table is None or self._table.path != path:
+            pictures = [key for key in self.cameras.values() if self.features[key]["dtype"] == "image"]
+            wanted = [ACTION, *NUMBERS]
+            wanted += [name for name in (STATE, SUCCESS) if name in self.features]
+            self._table = Table(path, wanted, pictures)
+        return self._table
+
+    def _check_sentence(self, row: Row, frames: Frames, where: str) -> None:
+        tasks = frames.values("task_index", floating=False)[:, 0].astype(int)
+        other = np.flatnonzero(tasks != tasks[0])
+        if len(other):
+            raise DataError(
+                f"{where}, frame {other[0]}: the instruction changes from {self._sentences.get(int(tasks[0]))!r} to "
+                f"{self._sentences.get(int(tasks[other[0]]))!r}. Split the episode there."
+            )
+        if self._sentences.get(int(tasks[0]), "").strip() != row.instruction:
+            raise DataError(
+                f"{where}: its rows name task {int(tasks[0])} ({self._sentences.get(int(tasks[0]))!r}), the table of "
+                f"episodes says {row.instruction!r}. Restore meta/ and data/ from one recording."
+            )
+
+    def _images(self, row: Row, frames: Frames, key: str, camera: CameraSpec) -> NDArray[np.uint8]:
+        """Return a camera's images scaled, (T, 3, h, w)."""
+        where = f"{self.path}: episode {row.index}: {key}"
+        size = image_size(self.path, key, self.features[key])
+        out = np.empty((row.length, 3, camera.height, camera.width), np.uint8)
+        number = -1
+        for number, picture in enumerate(self._pictures_of(row, frames, key, where)):
+            if picture.shape[:2] != size:
+                raise DataError(
+                    f"{where}, frame {number}: is {picture.shape[0]} x {picture.shape[1]} px, meta/info.json says "
+                    f"{size[0]} x {size[1]}. Correct the shape, or record again."
+                )
+            out[number] = scale(picture, (camera.height, camera.width)).transpose(2, 0, 1)
+        if number + 1 != row.length:
+            raise DataError(f"{where}: {number + 1} images for {row.length} frames.")
+        return out
+
+    def _pictures_of(self, row: Row, frames: Frames, key: str, where: str) -> Iterator[Picture]:
+        if self.features[key]["dtype"] == "image":
+            for number, content in enumerate(frames.pictures(key)):
+                yield decode(content, f"{where}, frame {number}")
+            return
+        if key not in row.films or not self.info.get("video_path"):
+            raise DataError(f"{where}: the table of episodes does not say where its film is. Restore meta/episodes.")
+        chunk, file, first = row.films[key]
+        name = file_name(self.info["video_path"], video_key=key, chunk_index=chunk, file_index=file)
+        yield from read_frames(self.path / name, first, row.length, fps=self.fps, where=where)

@@ -1,0 +1,207 @@
+"""The table of contents of a LeRobot data set: info.json, sentences and the table of episodes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sinew.core.errors import DataError
+from sinew.core.files import read_json
+from sinew.data.formats.lerobot_table import read_columns, text_column
+
+VERSION = "v3.0"
+NAMED = "task_name"
+"""Our column in the table of episodes: a name for tables."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An episode in the table of episodes.
+
+    Attributes:
+        index: its number in the columns ``episode_index``.
+        length: T.
+        instruction: the sentence.
+        task: name for tables.
+        file: chunk and file of its rows.
+        films: chunk, file and number of the first frame, by feature.
+    """
+
+    index: int
+    length: int
+    instruction: str
+    task: str
+    file: tuple[int, int]
+    films: Mapping[str, tuple[int, int, int]]
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """Read meta/info.json.
+
+    Raises:
+        DataError: missing, of another version, or without what every data set has.
+    """
+    file = path / "meta" / "info.json"
+    info = read_json(file)
+    version = info.get("codebase_version") if isinstance(info, dict) else None
+    if version != VERSION:
+        raise DataError(
+            f"{file}: codebase_version is {version}, {VERSION} is read here. Convert the data set: "
+            f"python -m lerobot.datasets.v30.convert_dataset_v21_to_v30 --repo-id={path.name}"
+        )
+    wanted = {"fps": (int, float), "features": dict, "data_path": str, "total_episodes": int}
+    wrong = [name for name, kind in wanted.items() if not isinstance(info.get(name), kind)]
+    features = info["features"] if "features" not in wrong else {}
+    wrong += [
+        f"features.{name}"
+        for name, item in features.items()
+        if not (isinstance(item, dict) and isinstance(item.get("dtype"), str) and isinstance(item.get("shape"), list))
+    ]
+    if wrong or info["fps"] <= 0:
+        raise DataError(f"{file}: {', '.join(wrong) or 'fps'} is missing or of the wrong kind. Restore the file.")
+    return info
+
+
+def read_sentences(path: Path) -> dict[int, str]:
+    """Return the sentences by task_index.
+
+    Raises:
+        DataError: the table is missing, damaged or of another layout.
+    """
+    file = path / "meta" / "tasks.parquet"
+    table = read_columns(file)
+    if "task_index" not in table.schema.names:
+        raise DataError(f"{file}: has no column task_index, but {', '.join(table.schema.names)}.")
+    return dict(zip(table["task_index"].to_pylist(), text_column(table, file), strict=True))
+
+
+def read_rows(path: Path, info: Mapping[str, Any]) -> Iterator[Row]:
+    """Yield the episodes in their order.
+
+    Raises:
+        DataError: the table is missing, damaged, or does not agree with info.json.
+    """
+    files = sorted((path / "meta" / "episodes").glob("*/*.parquet"))
+    if not files:
+        raise DataError(
+            f"{path}: meta/episodes holds no table. LeRobot writes it when a recording is finished (finalize()); "
+            "one that was cut off before cannot be read."
+        )
+    films = [name for name, item in info["features"].items() if item["dtype"] == "video" and not is_depth(item)]
+    items = [(file, item) for file in files for item in _light(file)]
+    if len(items) != info["total_episodes"]:
+        raise DataError(
+            f"{path}: meta/info.json counts {info['total_episodes']} episodes, meta/episodes lists {len(items)}. "
+            "The recording was not finished, or files are missing; restore them."
+        )
+    for file, item in sorted(items, key=lambda pair: pair[1]["episode_index"]):
+        yield _row(file, item, films, float(info["fps"]))
+
+
+def camera_name(key: str) -> str:
+    """Return what a feature with images is called as a camera."""
+    return re.sub(r"^observation\.(images?\.)?", "", key)
+
+
+def file_name(pattern: str, **parts: Any) -> str:  # noqa: ANN401  (numbers and names)
+    """Return a path from a pattern in info.json.
+
+    Raises:
+        DataError: the pattern asks for other parts.
+    """
+    try:
+        return pattern.format(**parts)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"meta/info.json: the path {pattern!r} cannot be filled in ({error}). Restore the file."
+        ) from error
+
+
+def is_depth(feature: Mapping[str, Any]) -> bool:
+    """Return whether a feature's images are depths."""
+    info = feature.get("info") or feature.get("video_info") or {}
+    return bool(info.get("video.is_depth_map") or info.get("is_depth_map"))
+
+
+def size_of(feature: Mapping[str, Any]) -> int:
+    """Return how many numbers a frame has of a feature."""
+    size = 1
+    for part in feature["shape"]:
+        size *= int(part)
+    return size
+
+
+def names_of(feature: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of a feature's numbers, or None where there are not as many as numbers.
+
+    They may stand in a list, in lists by group, or with their places.
+    """
+    names: Any = feature.get("names")
+    if isinstance(names, dict) and all(isinstance(place, int) for place in names.values()):
+        names = [name for _, name in sorted((place, name) for name, place in names.items())]
+    elif isinstance(names, dict):
+        names = [name for group in names.values() if isinstance(group, list) for name in group]
+    if not isinstance(names, list) or len(names) != size_of(feature):
+        return None
+    return tuple(str(name) for name in names)
+
+
+def image_size(path: Path, key: str, feature: Mapping[str, Any]) -> tuple[int, int]:
+    """Return (height, width) of a feature's images; three channels stand first or last.
+
+    Raises:
+        DataError: the shape is another.
+    """
+    shape = [int(part) for part in feature["shape"]]
+    if len(shape) == 3 and shape[-1] == 3:
+        return shape[0], shape[1]
+    if len(shape) == 3 and shape[0] == 3:
+        return shape[1], shape[2]
+    raise DataError(f"{path}: {key} has shape {shape}, (height, width, 3) is needed. Correct meta/info.json.")
+
+
+def _light(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a table of episodes without the statistics."""
+    table = read_columns(file, but="stats/")
+    needed = ["episode_index", "tasks", "length", "data/chunk_index", "data/file_index"]
+    absent = [name for name in needed if name not in table.schema.names]
+    if absent:
+        raise DataError(f"{file}: has no column {', '.join(absent)}. Restore the file.")
+    return table.to_pylist()
+
+
+def _row(file: Path, item: Mapping[str, Any], films: list[str], fps: float) -> Row:
+    where, length = f"{file}: episode {item['episode_index']}", item["length"]
+    if not isinstance(length, int) or length < 1:
+        raise DataError(f"{where}: has {length} frames. Leave empty episodes out.")
+    sentences = [text or "" for text in item["tasks"] or [""]]
+    if len(sentences) > 1:
+        raise DataError(
+            f"{where}: has {len(sentences)} instructions ({'; '.join(sentences)}). Split it where they change."
+        )
+    places: dict[str, tuple[int, int, int]] = {}
+    for key in films:
+        try:
+            parts = [
+                item[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+            ]
+            first, after = round(parts[2] * fps), round(parts[3] * fps)
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{where}: does not say where the film of {key} is ({error}). Restore the file.") from error
+        if after - first != length:
+            raise DataError(
+                f"{where}: its film {key} runs from {parts[2]:g} s to {parts[3]:g} s, {after - first} frames at "
+                f"{fps:g} Hz, but it has {length} frames. Film and table must come from one recording; restore both."
+            )
+        places[key] = (parts[0], parts[1], first)
+    return Row(
+        index=item["episode_index"],
+        length=length,
+        instruction=sentences[0].strip(),
+        task=item.get(NAMED) or sentences[0].strip(),
+        file=(item["data/chunk_index"], item["data/file_index"]),
+        films=places,
+    )

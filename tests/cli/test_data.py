@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data.formats.recordings import GOLDEN, SPEC, smooth_episode
+from sinew.cli.main import main
+from sinew.data.formats.ingest import open_source
+from sinew.data.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    made = Store.create(tmp_path / "store", SPEC)
+    made.append([smooth_episode(number) for number in range(5)])
+    made.unlock()
+    return made.path
+
+
+def test_convert_writes_and_info_describes(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["data", "convert", str(store), "--to", "lerobot", "--storage", "image", "--out", str(out)]) == 0
+    assert len(open_source(out).lengths) == 5
+    capsys.readouterr()
+    assert main(["data", "info", str(out)]) == 0
+    shown = capsys.readouterr().out
+    for words in (
+        "lerobot",
+        "35, 5 to 9 each",
+        "lift the left one   in 3 episodes",
+        "16 x 20 px",
+        "[m] -1 .. 1, recorded",
+    ):
+        assert words in shown
+    assert main(["data", "info", str(store)]) == 0
+    assert "store of sinew" in capsys.readouterr().out
+    assert main(["data", "convert", str(store), "--to", "lerobot", "--out", str(out)]) == 2
+    assert "something here already" in capsys.readouterr().err
+
+
+def test_info_says_what_is_missing_and_what_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "info", str(GOLDEN / "h264")]) == 0
+    shown = capsys.readouterr().out
+    for words in ("not read", "observation.environment_state", "state_units   their units", '"action": ["dx", "dy"]'):
+        assert words in shown
+
+
+def test_commands_are_listed_and_unknown_ones_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data"]) == 0
+    assert "sinew data info" in capsys.readouterr().out
+    assert main(["data", "shred"]) == 2
+    assert "There are: info, convert" in capsys.readouterr().err
+
+
+def test_a_missing_data_set_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "info", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err == f"sinew: {tmp_path / 'none'}: no such data set.\n"

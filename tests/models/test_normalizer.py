@@ -48,3 +48,10 @@ def test_nothing_is_normalised_before_statistics_are_known() -> None:
 def test_statistics_of_another_size_are_refused() -> None:
     with pytest.raises(DataError, match="wanted 2 values"):
         Normalizer({"state": 2}).fit({"state": statistics([0.0], [1.0])})
+
+
+def test_a_robot_without_state_is_normalised() -> None:
+    normalizer = Normalizer({"state": 0})
+    nothing = np.zeros(0, np.float32)
+    normalizer.fit({"state": Statistics(nothing, nothing, nothing, nothing, nothing, nothing, 5)})
+    assert normalizer.to_unit("state", torch.zeros(2, 0)).shape == (2, 0)

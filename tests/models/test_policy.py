@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sinew.core.errors import CheckpointError, DataError, SpecError
 from sinew.core.rollout import take_rows
-from sinew.core.types import Batch, NumpyObservation
+from sinew.core.types import Batch, NumpyObservation, RobotSpec
 from sinew.models.config import GroundingConfig, LanguageConfig, PolicyConfig
 from sinew.models.policy import VLAPolicy
 
@@ -113,3 +113,76 @@ def test_missing_labels_are_named(build: Build, batch: Draw) -> None:
 def test_missing_statistics_are_an_error(build: Build) -> None:
     with pytest.raises(DataError, match="state"):
         build().fit_normalizer({})
+
+
+def clicked(names: tuple[str, ...] = ("thing",)) -> PolicyConfig:
+    """Return a small policy whose points are taught by clicks."""
+    points = tuple((name, 2) for name in names)
+    return dataclasses.replace(config(), grounding=GroundingConfig(points=points, coordinates=()))
+
+
+def test_clicks_teach_where_to_look_and_a_row_without_one_adds_nothing(build: Build, batch: Draw) -> None:
+    policy, drawn = build(clicked()), batch()
+    places = torch.full((6, 2), float("nan"))
+    places[2] = torch.tensor([0.8, 0.3])
+    labelled = dataclasses.replace(drawn, targets={"image.thing": places})
+    losses = policy.losses(labelled)["grounding"]
+    assert losses.nonzero().flatten().tolist() == [2]
+    parameters = [*policy.parameters()]
+    optimiser = torch.optim.Adam(parameters, 3e-3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        policy.losses(labelled)["grounding"].sum().backward()
+        optimiser.step()
+    logits = policy.encode(drawn.obs).logits[2, 0, 0]
+    row, column = divmod(int(logits.argmax()), logits.shape[-1])
+    assert (row, column) == (int(0.3 * logits.shape[-2]), int(0.8 * logits.shape[-1]))
+
+
+def test_few_clicks_weigh_as_much_as_many(build: Build, batch: Draw) -> None:
+    policy, drawn = build(clicked()), batch()
+    every = torch.full((6, 2), 0.4)
+    one = every.clone()
+    one[1:] = float("nan")
+    means = [
+        policy.losses(dataclasses.replace(drawn, targets={"image.thing": places}))["grounding"]
+        for places in (every, one)
+    ]
+    assert means[1].mean().item() == pytest.approx(means[0][0].item(), rel=1e-5)
+
+
+def test_each_camera_has_its_own_click(build: Build, batch: Draw, two_cameras: RobotSpec) -> None:
+    policy, drawn = build(clicked(), two_cameras), batch(cameras=("left", "right"))
+    both = torch.full((6, 4), 0.4)
+    left = both.clone()
+    left[:, 2:] = float("nan")
+    sums = [
+        policy.losses(dataclasses.replace(drawn, targets={"image.thing": places}))["grounding"].sum()
+        for places in (both, left)
+    ]
+    assert sums[0] > 1.5 * sums[1] > 0
+
+
+def test_clicks_promise_no_coordinates(build: Build, batch: Draw) -> None:
+    policy = build(clicked())
+    policy.predict_action_chunk(seen(batch()))
+    assert policy.points() == {}
+
+
+def test_a_point_that_nobody_clicked_is_left_alone(build: Build, batch: Draw) -> None:
+    losses = build(clicked(("thing", "place"))).losses(
+        dataclasses.replace(batch(), targets={"image.thing": torch.full((6, 2), 0.4)})
+    )
+    assert losses["grounding"].isfinite().all()
+
+
+def test_a_state_is_taught_as_numbers_and_shown_to_nobody(build: Build, batch: Draw) -> None:
+    changed = dataclasses.replace(
+        config(), grounding=GroundingConfig(points=(("thing", 2),), coordinates=(), states=("thing",))
+    )
+    policy, drawn = build(changed), batch()
+    losses = policy.losses(drawn)["grounding"]
+    exact = build().losses(drawn)["grounding"]  # no calibrated camera, so the coordinates alone count there, too
+    assert torch.equal(losses, exact)
+    policy.predict_action_chunk(seen(drawn))
+    assert policy.points() == {}

@@ -1,8 +1,9 @@
-"""BC, DAgger, GRPO and planning in a learned model, each a page against ``core/types.py``, run on the line world."""
+"""BC, DAgger and planning in a learned model, each a page against ``core/types.py``, run on the line world."""
 
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor
 
 from proof.bc import Bc, Frames
 from proof.dagger import Dagger
-from proof.grpo import Grpo, group_advantage
 from proof.mpc import MpcPolicy, Rssm, learn
 from proof.net import ToyPolicy
 from sinew.core.rollout import Tick, run_episodes, take_rows
@@ -24,9 +24,14 @@ from sinew.core.types import (
     RLBatch,
     SequenceBatch,
     StochasticHead,
+    StochasticTrainable,
     Trainable,
     VecEnv,
 )
+from sinew.engine.config import OptimConfig
+from sinew.recipes.config import GrpoConfig
+from sinew.recipes.group_rounds import GroupRounds
+from sinew.recipes.grpo import Grpo
 from toy import STEP, ToyConfig
 
 CONFIG = ToyConfig()
@@ -59,14 +64,17 @@ def test_every_proof_is_what_its_type_says() -> None:
     env: VecEnv = world.build(1)
     acts: ChunkPolicy = policy
     learns: Trainable = policy
+    improves: StochasticTrainable = policy
     scores: StochasticHead = policy.head
     bc: Recipe[Batch[Tensor]] = Bc(policy, frames)
     dagger: Recipe[Batch[Tensor]] = Dagger(bc, frames, env, world.expert(), every=10, episodes=2)
-    grpo: Recipe[RLBatch[Tensor]] = Grpo(policy, env, scenes=1, group=2, execute=1)
+    gather = GroupRounds(world, GrpoConfig(), 1, Path(), 0)
+    grpo: Recipe[RLBatch[Tensor]] = Grpo(policy, gather, GrpoConfig(), OptimConfig(), updates=1, seed=0)
     plans: Policy = MpcPolicy(Rssm(CONFIG.spec.state_size, CONFIG.spec.action_size), CONFIG.spec)
-    assert learns is acts
+    assert learns is improves is acts
     assert scores is policy.head
-    assert dagger.acting() is bc.acting() is grpo.acting() is policy
+    assert dagger.acting() is bc.acting() is policy
+    assert grpo.modules["policy"] is policy
     assert plans.spec == env.spec
 
 
@@ -102,32 +110,6 @@ def test_dagger_keeps_no_simulator_truth_in_its_data() -> None:
     Dagger(Bc(small_policy(), frames), frames, env, CONFIG.expert(), every=100, episodes=2).collect()
     assert frames.obs
     assert not any(obs.privileged for obs in frames.obs)
-
-
-def test_group_advantage_is_the_worked_number() -> None:
-    """(1, 0, 0, 0): mean 0.25, standard deviation 0.5 with ddof = 1, so 1.5 and -0.5."""
-    advantage = group_advantage(torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
-    torch.testing.assert_close(advantage[0], torch.tensor([1.5, -0.5, -0.5, -0.5]), rtol=1e-4, atol=1e-4)
-    assert not advantage[1].any()
-
-
-def test_grpo_groups_share_their_initial_state_and_score_their_own_draw_the_same() -> None:
-    policy = small_policy()
-    batch = next(Grpo(policy, CONFIG.build(8), scenes=2, group=4, execute=2).batches(Cursor()))
-    assert batch.group is not None
-    first = {number: batch.obs.state[batch.group == number][:4, 0, 0].unique() for number in (0, 1)}
-    assert [len(first[number]) for number in (0, 1)] == [1, 1]
-    torch.testing.assert_close(policy.log_prob(batch.obs, batch.trace), batch.log_prob)
-    assert batch.mask.any(1).all()
-
-
-def test_grpo_improves_an_imitator() -> None:
-    recipe = Bc(small_policy(), demonstrations(40))
-    for batch in itertools.islice(recipe.batches(Cursor()), 60):
-        recipe.update(batch)
-    grpo = Grpo(recipe.acting(), CONFIG.build(32), scenes=4, group=8, execute=2)
-    rewards = [float(grpo.update(batch)["reward"]) for batch in itertools.islice(grpo.batches(Cursor()), 20)]
-    assert np.mean(rewards[-4:]) > np.mean(rewards[:4]) + 0.1
 
 
 def sequences(num_rows: int, ticks: int) -> SequenceBatch[Tensor]:

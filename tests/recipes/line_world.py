@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,22 @@ from sinew.data.stats import statistics
 from sinew.data.store import Store
 from sinew.data.windows import Windows
 from sinew.engine.config import OptimConfig
-from sinew.models.config import FilmVisionConfig, GroundingConfig, LanguageConfig, MlpHeadConfig, PolicyConfig
+from sinew.models.config import (
+    FilmVisionConfig,
+    GaussianHeadConfig,
+    GroundingConfig,
+    LanguageConfig,
+    MlpHeadConfig,
+    PolicyConfig,
+)
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
 from sinew.recipes.bc import BehaviourCloning
-from sinew.recipes.config import BcConfig, DaggerConfig
+from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
 from sinew.recipes.dagger import Dagger
 from sinew.recipes.expert_rounds import ExpertRounds
+from sinew.recipes.group_rounds import GroupRounds
+from sinew.recipes.grpo import Grpo
 from toy import ToyConfig
 
 WORLD = ToyConfig(size=8)
@@ -55,6 +65,13 @@ def cloning(stores: list[Store], updates: int, *, optim: OptimConfig | None = No
     return BehaviourCloning(policy, windows, config, optim or OptimConfig(), updates=updates, seed=seed)
 
 
+def improving(policy: VLAPolicy, path: Path, updates: int, *, seed: int = 0, **changes: Any) -> Grpo:  # noqa: ANN401
+    """Return GRPO on the line world."""
+    config = GrpoConfig(**{"scenes": 3, "group": 4, "epochs": 1, "minibatches": 2, "train": "all", **changes})
+    gather = GroupRounds(WORLD, config, 2, path, seed)
+    return Grpo(policy, gather, config, OptimConfig(lr=1e-2, ema=0.0), updates=updates, seed=seed)
+
+
 def build_recipe(kind: str, path: Path, updates: int, seed: int = 0) -> Recipe[Any]:
     """Return a recipe by its name in RECIPES, its data below ``path``."""
     store = demonstrations(path / "demonstrations")
@@ -66,4 +83,7 @@ def build_recipe(kind: str, path: Path, updates: int, seed: int = 0) -> Recipe[A
         gather = ExpertRounds(WORLD, config, path / "data", seed)
         rounds = [round(share * updates) for share in config.rounds]
         return Dagger(cloning([store, own], updates, seed=seed), own, gather, rounds=rounds)
+    if kind == "grpo":
+        policy = small_policy(store, seed, dataclasses.replace(POLICY, head=GaussianHeadConfig(hidden=(32,))))
+        return improving(policy, path / "data", updates, seed=seed)
     raise NotImplementedError(f"{kind}: add how to build it here, and it is tested")

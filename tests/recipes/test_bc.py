@@ -15,6 +15,7 @@ from recipes.line_world import WORLD, cloning, demonstrations
 from sinew.core.errors import DataError
 from sinew.core.rollout import run_episodes
 from sinew.core.types import Batch, Cursor, Policy
+from sinew.data.config import AugmentConfig
 from sinew.data.store import Store
 from sinew.engine.config import OptimConfig
 from sinew.recipes.bc import BehaviourCloning
@@ -54,6 +55,19 @@ def test_batch_k_is_the_same_from_wherever_one_starts(store: Store) -> None:
     assert torch.equal(early[4].ids, late[0].ids)
     assert torch.equal(early[5].actions, late[1].actions)
     assert not torch.equal(early[4].ids, early[5].ids)
+
+
+def test_hues_are_turned_only_where_no_word_holds_them(store: Store) -> None:
+    recipe = cloning([store], 10)
+    augment = AugmentConfig(brightness=0, contrast=0, hue=1.0, hue_words=("right",))
+    recipe.config, recipe.hue_words = replace(recipe.config, augment=augment), frozenset(augment.hue_words)
+    batch = next(batches(recipe, 0, 1))
+    coloured = torch.randint(60, 200, batch.obs.images["front"].shape, generator=torch.Generator().manual_seed(0))
+    images = {"front": coloured.to(torch.uint8)}
+    batch = replace(batch, obs=replace(batch.obs, images=images))
+    changed = (recipe.augmented(batch).obs.images["front"] != images["front"]).flatten(1).any(dim=1)
+    assert changed.tolist() == ["right" not in sentence for sentence in batch.obs.instruction]
+    assert 0 < int(changed.sum()) < len(changed)
 
 
 def test_augmentation_changes_images_by_seed_and_update_only(store: Store) -> None:

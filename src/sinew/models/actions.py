@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,6 +59,20 @@ class ActionLoss(nn.Module):
         if not self.has_binary:
             return raw
         return torch.where(self.binary, torch.where(raw > 0, self.high, self.low), raw)
+
+    def decide_bits(self, drawn: Tensor) -> Tensor:
+        """Return chunks (B, H, A) from draws in which a two-valued action is 0 for its low or 1 for its high value."""
+        return self.decide(torch.where(self.binary, drawn - 0.5, drawn))
+
+
+def normal_log_prob(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return the log-density of a normal distribution, elementwise."""
+    return -0.5 * ((values - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)
+
+
+def bits_log_prob(logits: Tensor, bits: Tensor) -> Tensor:
+    """Return the log-probability of 0 or 1 under the logit of 1, elementwise."""
+    return functional.logsigmoid(torch.where(bits > 0.5, logits, -logits))
 
 
 def pooled(features: Features) -> Tensor:

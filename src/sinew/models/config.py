@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,12 +65,18 @@ class GroundingConfig:
         weight: weight of the loss; 0 leaves the pointers in place but unsupervised.
         image: weight, within it, of where in the image a point is; needs a calibrated camera.
         feed: the predicted points are inputs of the action head.
+        coordinates: names of the points that are taught where they are in space; None means all. The others are
+            inputs of the head like any other feature, and mean nothing to people. Where targets hold "image.NAME",
+            a point is taught where it lies in the images, too.
+        states: names of the points that are states of the robot, which lie nowhere in an image.
     """
 
     points: tuple[tuple[str, int], ...] = ()
     weight: float = 1.0
     image: float = 0.1
     feed: bool = True
+    coordinates: tuple[str, ...] | None = None
+    states: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class MlpHeadConfig:
     """
 
     kind: Literal["mlp"] = "mlp"
+    stochastic: ClassVar[bool] = False
     hidden: tuple[int, ...] = (256, 256)
     binary_weight: float = 0.3
 
@@ -94,6 +101,31 @@ class MlpHeadConfig:
 
 
 @dataclass(frozen=True)
+class GaussianHeadConfig:
+    """A chunk in one pass with its own uncertainty: what reinforcement learning can draw from and score.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        binary_weight: weight of the two-valued actions' loss.
+        least_std: smallest standard deviation of an action, of the spread of actions in the data.
+        most_std: largest one that imitation leaves behind.
+    """
+
+    kind: Literal["gaussian"] = "gaussian"
+    stochastic: ClassVar[bool] = True
+    hidden: tuple[int, ...] = (256, 256)
+    binary_weight: float = 0.3
+    least_std: float = 0.05
+    most_std: float = 0.5
+
+    def build(self, width: int, horizon: int, spec: RobotSpec) -> nn.Module:
+        """Return the head for features of size ``width``."""
+        from sinew.models.heads.gaussian import GaussianHead
+
+        return GaussianHead(self, width, horizon, spec)
+
+
+@dataclass(frozen=True)
 class FlowHeadConfig:
     """Flow matching (Lipman 2023) over the chunk; two-valued actions are classified beside it.
 
@@ -101,13 +133,16 @@ class FlowHeadConfig:
         width: size of the velocity network. layers: its residual blocks.
         steps: Euler steps when sampling.
         binary_weight: weight of the two-valued actions' loss.
+        noise: of the draws that reinforcement learning scores; sampling otherwise takes no notice of it.
     """
 
     kind: Literal["flow"] = "flow"
+    stochastic: ClassVar[bool] = True
     width: int = 256
     layers: int = 3
     steps: int = 8
     binary_weight: float = 0.3
+    noise: float = 0.5
 
     def build(self, width: int, horizon: int, spec: RobotSpec) -> nn.Module:
         """Return the head for features of size ``width``."""
@@ -116,7 +151,8 @@ class FlowHeadConfig:
         return FlowHead(self, width, horizon, spec)
 
 
-HEADS: dict[str, type[MlpHeadConfig | FlowHeadConfig]] = {"mlp": MlpHeadConfig, "flow": FlowHeadConfig}
+AnyHeadConfig = MlpHeadConfig | GaussianHeadConfig | FlowHeadConfig
+HEADS: dict[str, type[AnyHeadConfig]] = {"mlp": MlpHeadConfig, "gaussian": GaussianHeadConfig, "flow": FlowHeadConfig}
 VISION: dict[str, type[FilmVisionConfig | TokenVisionConfig]] = {"film": FilmVisionConfig, "tokens": TokenVisionConfig}
 
 
@@ -134,7 +170,7 @@ class PolicyConfig:
 
     vision: FilmVisionConfig | TokenVisionConfig = field(default_factory=FilmVisionConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
-    head: MlpHeadConfig | FlowHeadConfig = field(default_factory=MlpHeadConfig)
+    head: AnyHeadConfig = field(default_factory=MlpHeadConfig)
     grounding: GroundingConfig = field(default_factory=GroundingConfig)
     history: int = 1
     horizon: int = 4

@@ -55,7 +55,7 @@ class Normalizer(nn.Module):
                     f"statistics of {name!r} are not finite: mean {found.mean}, std {found.std}. Check the data."
                 )
             mean, std = torch.from_numpy(found.mean.copy()), torch.from_numpy(found.std.copy())
-            keep = torch.tensor((fixed or {}).get(name, [False] * size))
+            keep = torch.tensor((fixed or {}).get(name, [False] * size), dtype=torch.bool)
             narrow = (std < FLOOR) & ~keep
             if narrow.any():
                 log.warning(

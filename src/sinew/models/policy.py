@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sinew.core import config as configs
-from sinew.core.errors import CheckpointError, SpecError
+from sinew.core.errors import CheckpointError, ConfigError, SpecError
 from sinew.core.files import read_json, write_json, write_text
-from sinew.core.history import ChunkQueue, History
-from sinew.core.rollout import take_rows
-from sinew.core.types import Batch, NumpyObservation, Observation, RobotSpec, Rows
-from sinew.models.config import PolicyConfig
+from sinew.core.history import ChunkQueue, History, next_actions
+from sinew.core.types import Batch, Features, NumpyObservation, Observation, RobotSpec, Rows
+from sinew.models.config import HEADS, PolicyConfig
 from sinew.models.grounding import Projection, heat
 from sinew.models.language import WordIds
 from sinew.models.network import Network, Scene
@@ -27,9 +26,11 @@ from sinew.models.normalizer import Normalizer
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from sinew.core.types import ActionHead, Statistics
+    from sinew.core.types import ActionHead, Statistics, StochasticHead
 
 SCHEMA = 1
+FEATURES = "features"
+"""Key of ``Observation.context`` under which a condensed observation carries the tokens for the head."""
 
 
 class VLAPolicy(nn.Module):
@@ -94,28 +95,88 @@ class VLAPolicy(nn.Module):
         ids = self.word_ids(obs.instruction).to(obs.state.device, non_blocking=True)
         return self.network(obs.images, ids, self.normalizer.to_unit("state", obs.state))
 
+    # ---------------------------------------------------------------------- reinforcement learning
+
+    def rollout(self, obs: Observation[Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Draw chunks (B, H, A) in physical units, within the bounds of the spec, and the trace that scores them.
+
+        Raises:
+            ConfigError: the head has nothing to draw.
+        """
+        chunk, trace = self._stochastic_head.rollout(self._features(obs))
+        low, high = (chunk.new_tensor(bound) for bound in (self._spec.low, self._spec.high))
+        return self.normalizer.to_physical("action", chunk).clamp(low, high), trace
+
+    def log_prob(self, obs: Observation[Tensor], trace: Mapping[str, Tensor]) -> Tensor:
+        """Return log-probabilities (B, L) of a traced draw, at unit scale and before it met the bounds."""
+        return self._stochastic_head.log_prob(self._features(obs), trace)
+
+    def executed(self, execute: int, alive: Tensor) -> Tensor:
+        """Return which of the L units were executed, (B, L) bool; see ``StochasticHead.mask``."""
+        return self._stochastic_head.mask(execute, alive)
+
+    def condense(self, obs: Observation[Tensor]) -> Observation[Tensor]:
+        """Return the same observations with what the network makes of them in place of images.
+
+        ``rollout`` and ``log_prob`` take them as they take the full ones, at the cost of the head alone.
+        """
+        tokens = self._features(obs).tokens
+        return dataclasses.replace(obs.public(), images={}, sensors={}, context={FEATURES: tokens})
+
+    def _features(self, obs: Observation[Tensor]) -> Features:
+        known = obs.context.get(FEATURES)
+        return self.encode(obs).features if known is None else Features(known)
+
+    @property
+    def _stochastic_head(self) -> StochasticHead:
+        if not self.config.head.stochastic:
+            able = ", ".join(name for name, kind in HEADS.items() if kind.stochastic)
+            raise ConfigError(f"the {self.config.head.kind} head draws nothing that could be scored; these do: {able}.")
+        return cast("StochasticHead", self.head)
+
     def _grounding_loss(self, scene: Scene, targets: Mapping[str, Tensor]) -> Tensor:
-        """Return (B,): L1 on the coordinates and, where a camera is calibrated, cross-entropy on the image cells."""
-        missing = [name for name in scene.points if name not in targets]
+        """Return (B,), the sum over the points of what their labels teach; a row without labels adds nothing."""
+        grounding = self.config.grounding
+        states = grounding.states or ()
+        spatial = scene.points if grounding.coordinates is None else grounding.coordinates
+        missing = [name for name in (*spatial, *states) if name not in targets]
         if missing:
             raise SpecError(
                 f"the data has no labels {missing}, only {sorted(targets)}. "
                 "Train with --policy.grounding.weight 0, or record them."
             )
         terms: list[Tensor] = []
-        for number, (name, predicted) in enumerate(scene.points.items()):
-            known = targets[name].isfinite().all(dim=-1)
-            label = torch.where(known[:, None], targets[name], torch.zeros_like(targets[name]))
-            error = (predicted - self.normalizer.to_unit(f"targets_{name}", label)).abs().mean(dim=-1)
-            for view, camera in enumerate(self.projections):
-                if isinstance(camera, Projection):
-                    logits = scene.logits[:, view, number]
-                    cells = heat(camera(label), *logits.shape[-2:])
-                    error = error - self.config.grounding.image * (cells * logits.flatten(1).log_softmax(dim=-1)).sum(
-                        -1
-                    )
-            terms.append(torch.where(known, error, torch.zeros_like(error)))
-        return torch.stack(terms).sum(dim=0)
+        for number, name in enumerate(scene.points):
+            if name in states or name in spatial:
+                cameras = [] if name in states else list(self.projections)
+                terms.append(self._space_loss(name, scene, targets[name], scene.logits[:, :, number], cameras))
+            if f"image.{name}" in targets:
+                terms.append(self._image_loss(targets[f"image.{name}"], scene.logits[:, :, number]))
+        return torch.stack(terms).sum(dim=0) if terms else scene.logits.new_zeros(len(scene.logits))
+
+    def _space_loss(self, name: str, scene: Scene, target: Tensor, logits: Tensor, cameras: list[nn.Module]) -> Tensor:
+        """Return (B,): L1 on the coordinates and, where a camera is calibrated, cross-entropy on the image cells."""
+        known = target.isfinite().all(dim=-1)
+        label = torch.where(known[:, None], target, torch.zeros_like(target))
+        error = (scene.points[name] - self.normalizer.to_unit(f"targets_{name}", label)).abs().mean(dim=-1)
+        for view, camera in enumerate(cameras):
+            if isinstance(camera, Projection):
+                error = error + self.config.grounding.image * _cross_entropy(logits[:, view], camera(label))
+        return torch.where(known, error, torch.zeros_like(error))
+
+    def _image_loss(self, target: Tensor, logits: Tensor) -> Tensor:
+        """Return (B,): cross-entropy on the image cells; places (B, 2 cameras) in 0 .. 1, NaN where not known.
+
+        Few frames are labelled, so rows that are weigh as much as if all were.
+        """
+        total = logits.new_zeros(len(logits))
+        for view, place in enumerate(target.unflatten(-1, (-1, 2)).unbind(dim=1)):
+            known = place.isfinite().all(dim=-1)
+            label = torch.where(known[:, None], place, torch.zeros_like(place))
+            surprise = _cross_entropy(logits[:, view], label)
+            share = known.to(surprise.dtype).mean().clamp(min=1 / len(known))
+            total = total + torch.where(known, surprise, torch.zeros_like(surprise)) / share
+        return self.config.grounding.image * total
 
     # -------------------------------------------------------------------------------------- acting
 
@@ -126,22 +187,24 @@ class VLAPolicy(nn.Module):
 
     def select_action(self, obs: NumpyObservation, rows: Rows = None) -> NDArray[np.float32]:
         """Return actions (B, A) for this tick; predicts where the last chunk is used up."""
-        index = np.arange(obs.num_rows) if rows is None else np.asarray(rows, dtype=np.int64)
-        full = self.history.push(obs.public(), index)
-        wanting = self.queue.wanting(index)
-        if wanting.any():
-            asked = full if wanting.all() else take_rows(full, wanting)
-            self.queue.put(index[wanting], self.predict_action_chunk(asked))
-        return self.queue.take(index)
+        return next_actions(obs, rows, self.history, self.queue, self.predict_action_chunk)
 
     @torch.no_grad()
-    def predict_action_chunk(self, obs: NumpyObservation) -> NDArray[np.float32]:
-        """Return chunks (B, H, A) in physical units, within the bounds of the spec."""
+    def predict_action_chunk(
+        self, obs: NumpyObservation, noise: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Return chunks (B, H, A) in physical units, within the bounds of the spec.
+
+        Args:
+            obs: B observations with full history.
+            noise: (B, H, A) standard normal that the head starts from; None lets the head draw what it needs.
+        """
         training = self.training
         self.eval()
         device = self.device
         scene = self.encode(obs.public().map(lambda array: torch.as_tensor(array).to(device)))
-        chunk = self.normalizer.to_physical("action", self._head.sample(scene.features)).cpu().numpy()
+        start = None if noise is None else torch.as_tensor(noise).to(device)
+        chunk = self.normalizer.to_physical("action", self._head.sample(scene.features, start)).cpu().numpy()
         self._points = {
             name: self.normalizer.to_physical(f"targets_{name}", value).cpu().numpy()
             for name, value in scene.points.items()
@@ -150,8 +213,10 @@ class VLAPolicy(nn.Module):
         return np.clip(chunk, np.asarray(self._spec.low, np.float32), np.asarray(self._spec.high, np.float32))
 
     def points(self) -> Mapping[str, NDArray[np.float32]]:
-        """Return the points of the last prediction, (B, k) by name in physical units; empty without grounding."""
-        return self._points if self.config.grounding.weight else {}
+        """Return the points of the last prediction, (B, k) by name in physical units; those taught as such."""
+        grounding = self.config.grounding
+        taught = self._points if grounding.coordinates is None else grounding.coordinates
+        return {name: self._points[name] for name in taught if name in self._points} if grounding.weight else {}
 
     @property
     def _head(self) -> ActionHead:
@@ -172,8 +237,15 @@ class VLAPolicy(nn.Module):
         save_file(norms, directory / "normalizer.safetensors")
 
     @classmethod
-    def from_pretrained(cls, directory: Path | str, device: str = "cpu") -> VLAPolicy:
+    def from_pretrained(
+        cls, directory: Path | str, device: str = "cpu", *, config: PolicyConfig | None = None
+    ) -> VLAPolicy:
         """Read what ``save_pretrained`` wrote.
+
+        Args:
+            directory: that was written.
+            device: where the weights go.
+            config: in place of the one there, with the same weights: how many actions are executed, how they are drawn.
 
         Raises:
             CheckpointError: a file is missing or does not fit.
@@ -194,7 +266,7 @@ class VLAPolicy(nn.Module):
             raise CheckpointError(
                 f"{place}/config.json: schema {content.get('schema_version')}, this sinew reads {SCHEMA}."
             )
-        config = configs.from_dict(PolicyConfig, content["policy"], str(place / "config.json"))
+        config = config or configs.from_dict(PolicyConfig, content["policy"], str(place / "config.json"))
         spec = configs.load(RobotSpec, place / "spec.json")
         policy = cls(config, spec, Tokenizer.from_file(str(place / "tokenizer.json")))
         try:
@@ -213,3 +285,8 @@ def split_normalizer(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
     """Return the weights without and with the prefix "normalizer."."""
     norms = {name: value.contiguous() for name, value in weights.items() if name.startswith("normalizer.")}
     return {name: value.contiguous() for name, value in weights.items() if name not in norms}, norms
+
+
+def _cross_entropy(logits: Tensor, places: Tensor) -> Tensor:
+    """Return (B,) of logits over the cells (B, h, w) against places (B, 2) in 0 .. 1 of the image."""
+    return -(heat(places, *logits.shape[-2:]) * logits.flatten(1).log_softmax(dim=-1)).sum(dim=-1)

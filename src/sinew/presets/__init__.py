@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sinew.presets import tabletop
+from sinew.presets import bc, tabletop, tabletop_grpo
 from sinew.presets.size import Size
 from sinew.run import RunConfig
 
-PRESETS: dict[str, Callable[[Size], RunConfig]] = {"tabletop": tabletop.preset}
+PRESETS: dict[str, Callable[[Size], RunConfig]] = {
+    "tabletop": tabletop.preset,
+    "bc": bc.preset,
+    "tabletop-grpo": tabletop_grpo.preset,
+}
 """Functions of the size; their docstrings carry what ``sinew list`` prints."""

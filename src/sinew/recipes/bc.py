@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sinew.core.errors import DataError
 from sinew.core.types import Batch, Cursor, Metrics, NumpyBatch, Trainable
-from sinew.data.augment import augment
+from sinew.data.augment import augment, turn_hues
 from sinew.data.sampler import epoch_frames
 from sinew.engine import rng
 from sinew.engine.config import OptimConfig
@@ -55,6 +55,7 @@ class BehaviourCloning:
         self.optim = Optim(policy, optim, updates)
         self.ema = Ema(policy, optim.ema) if optim.ema > 0 else None
         self.generator = torch.Generator()  # on the CPU, so that draws are the same for every device
+        self.hue_words = frozenset(config.augment.hue_words)
         self.num_updates = 0
         self.segments: list[tuple[int, int]] = []
         """(first update, frames there are from then on), oldest first."""
@@ -114,7 +115,13 @@ class BehaviourCloning:
     def augmented(self, batch: Batch[Tensor]) -> Batch[Tensor]:
         """Return the batch with its images changed at random, by (seed, update)."""
         draws = self.generator.manual_seed(rng.mix(self.seed, self.num_updates, 1))
-        images = {name: augment(image, self.config.augment, draws) for name, image in batch.obs.images.items()}
+        config, images = self.config.augment, batch.obs.images
+        if config.hue:
+            named = [not self.hue_words.isdisjoint(words.lower().split()) for words in batch.obs.instruction]
+            chosen = torch.rand(len(named), generator=draws) < config.hue
+            rows = (chosen & ~torch.tensor(named)).to(self.device)
+            images = {name: turn_hues(image, rows, draws) for name, image in images.items()}
+        images = {name: augment(image, config, draws) for name, image in images.items()}
         return dataclasses.replace(batch, obs=dataclasses.replace(batch.obs, images=images))
 
     def state_dict(self) -> dict[str, Any]:

@@ -43,4 +43,39 @@ class DaggerConfig:
     label_horizon: int = 2
 
 
-RECIPES: dict[str, type[BcConfig | DaggerConfig]] = {"bc": BcConfig, "dagger": DaggerConfig}
+@dataclass(frozen=True)
+class GrpoConfig:
+    """Group-relative policy optimisation (Shao 2024): a trained policy gets better by what succeeds.
+
+    Attributes:
+        start: directory of the policy that is improved; ``--from`` fills it in.
+        weights: digest of that policy's files; where they lie changes no result.
+        train: "head" leaves the network as it is and learns on its features, "all" learns everything.
+        scenes: initial states per update.
+        group: episodes from each.
+        mix: share of each task by name; None means equal shares.
+        epochs: passes over the decisions of an update.
+        minibatches: optimiser steps per pass.
+        clip_low: how far the odds of an action may fall in an update.
+        clip_high: how far they may rise.
+        kl: weight of the divergence from the policy one started from; 0 keeps no copy of it.
+        shuffle: pay episodes with each other's returns, as a control: then nothing must be learned.
+    """
+
+    kind: Literal["grpo"] = "grpo"
+    start: str = ""
+    weights: str = ""
+    train: Literal["head", "all"] = "head"
+    scenes: int = 32
+    group: int = 8
+    mix: dict[str, float] | None = None
+    epochs: int = 4
+    minibatches: int = 6
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    kl: float = 0.0
+    shuffle: bool = False
+
+
+AnyRecipeConfig = BcConfig | DaggerConfig | GrpoConfig
+RECIPES: dict[str, type[AnyRecipeConfig]] = {"bc": BcConfig, "dagger": DaggerConfig, "grpo": GrpoConfig}

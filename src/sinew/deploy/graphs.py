@@ -1,0 +1,95 @@
+"""A policy cut into modules that can be exported: physical units and word ids in, physical units out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from sinew.models.actions import pooled
+
+if TYPE_CHECKING:
+    from sinew.core.types import ActionHead
+    from sinew.models.network import Scene
+    from sinew.models.policy import VLAPolicy
+
+
+@runtime_checkable
+class SteppingHead(Protocol):
+    """An action head that carries noise to a chunk in Euler steps over time 0 .. 1."""
+
+    steps: int
+
+    def velocity(self, context: Tensor, chunk: Tensor, time: Tensor) -> Tensor:
+        """Return the velocity (B, H, A) of a chunk (B, H, A) at time (B,) given context (B, D)."""
+        ...
+
+    def finish(self, context: Tensor, chunk: Tensor) -> Tensor:
+        """Return the chunk (B, H, A) with its two-valued actions decided from ``context`` alone."""
+        ...
+
+
+class Seeing(nn.Module):
+    """What all graphs that take an observation share.
+
+    Args:
+        policy: to be exported, in evaluation mode.
+        points: names of the points that are outputs.
+    """
+
+    def __init__(self, policy: VLAPolicy, points: tuple[str, ...]) -> None:
+        super().__init__()
+        self.policy, self.names = policy, points
+
+    def see(self, images: list[Tensor], state: Tensor, ids: Tensor) -> Scene:
+        """Return features and points of images (B, T, 3, h, w) per camera, state (B, T, S) and ids (B, N)."""
+        unit = self.policy.normalizer.to_unit("state", state)
+        return self.policy.network(dict(zip(self.policy.spec.cameras, images, strict=True)), ids, unit)
+
+    def points(self, scene: Scene) -> tuple[Tensor, ...]:
+        """Return the points, each (B, k), physical units."""
+        to_physical = self.policy.normalizer.to_physical
+        return tuple(to_physical(f"targets_{name}", scene.points[name]) for name in self.names)
+
+
+class Whole(Seeing):
+    """From an observation to actions in one pass."""
+
+    def forward(self, images: list[Tensor], state: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
+        """Return actions (B, H, A) and the points."""
+        scene = self.see(images, state, ids)
+        chunk = cast("ActionHead", self.policy.head).sample(scene.features)
+        return self.policy.normalizer.to_physical("action", chunk), *self.points(scene)
+
+
+class Prefix(Seeing):
+    """From an observation to all that the steps need of it."""
+
+    def forward(self, images: list[Tensor], state: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
+        """Return context (B, D), a chunk (B, H, A) in which only the two-valued actions count, and the points."""
+        scene = self.see(images, state, ids)
+        context = pooled(scene.features)
+        empty = context.new_zeros(context.shape[0], self.policy.config.horizon, self.policy.spec.action_size)
+        return context, cast("SteppingHead", self.policy.head).finish(context, empty), *self.points(scene)
+
+
+class Step(nn.Module):
+    """One Euler step of the chunk, with what it would be as actions.
+
+    Args:
+        policy: to be exported, with a ``SteppingHead``.
+    """
+
+    def __init__(self, policy: VLAPolicy) -> None:
+        super().__init__()
+        self.head, self.normalizer = policy.head, policy.normalizer
+        self.register_buffer("binary", torch.tensor(policy.spec.binary_mask), persistent=False)
+        self.binary: Tensor
+
+    def forward(self, context: Tensor, decided: Tensor, chunk: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next chunk (B, H, A) at unit scale, and it in physical units with two-valued actions decided."""
+        head = cast("SteppingHead", self.head)
+        following = chunk + head.velocity(context, chunk, time) / head.steps
+        merged = torch.where(self.binary, decided, following)
+        return following, self.normalizer.to_physical("action", merged)

@@ -1,0 +1,44 @@
+"""What tests of several floors share and should make once."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from sinew.models.policy import VLAPolicy
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[VLAPolicy, Path]]:
+    """Return a function that exports the tiny policy with the head of that name; tracing takes seconds.
+
+    It is done once, also where several processes run the tests. Only "mlp" has history and sentences of
+    any length, the others are as small as they can be.
+    """
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    place = tmp_path_factory.mktemp("exported") if alone else tmp_path_factory.getbasetemp().parent / "exported"
+    place.mkdir(exist_ok=True)
+
+    @lru_cache
+    def export(head: str) -> tuple[VLAPolicy, Path]:
+        from sinew.deploy.artefact import is_artefact
+        from sinew.deploy.onnx import export_onnx
+        from toy_policy import SMALL, tiny_policy
+
+        least = {"history": 1, "language": dataclasses.replace(SMALL.language, max_tokens=1)}
+        policy = tiny_policy(head, **({} if head == "mlp" else least))
+        with (place / f"{head}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_artefact(place / head):
+                export_onnx(policy, place / head, source={"run": "toy"})
+        return policy, place / head
+
+    return export

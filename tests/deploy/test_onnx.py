@@ -1,0 +1,103 @@
+"""What every export must be: the same policy, for any number of rows and words."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from sinew.core.errors import CheckpointError, SpecError
+from sinew.core.history import History
+from sinew.deploy import onnx
+from sinew.deploy.artefact import read_manifest
+from sinew.deploy.infer import VLAInferenceEngine
+from sinew.deploy.onnx import export_onnx
+from sinew.deploy.parity import compare_policies
+from sinew.models.config import HEADS
+from toy_policy import Export, look, tiny_policy
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_gives_the_same_actions_as_torch(exported: Export, head: str) -> None:
+    policy, path = exported(head)
+    engine = VLAInferenceEngine(path)
+    found = compare_policies(policy, engine, engine.manifest, ("go", "left", "unheard"), batches=(1, 3, 8))
+    assert [item.rows for item in found] == [1, 3, 8]
+    assert max(item.worst for item in found) <= 1e-5
+    assert set(found[0].errors) == {"actions", "points.goal"}
+
+
+def test_the_sentence_may_have_any_number_of_words(exported: Export) -> None:
+    policy, path = exported("mlp")
+    engine, obs = VLAInferenceEngine(path), look(1)
+    chunks: list[np.ndarray] = []
+    for words in (0, 1, 2, 24, 30):
+        full = History(2).push(dataclasses.replace(obs, instruction=(" ".join(["left", "go"] * 15)[: 5 * words],)))
+        chunks.append(engine.predict_action_chunk(full))
+        assert np.allclose(chunks[-1], policy.predict_action_chunk(full), atol=1e-6)
+    assert not np.array_equal(chunks[0], chunks[1])
+
+
+def test_the_manifest_says_what_goes_in(exported: Export) -> None:
+    policy, path = exported("mlp")
+    manifest = read_manifest(path)
+    ports = {port.name: (port.dtype, port.shape) for port in manifest.graphs["policy"].inputs}
+    assert ports == {
+        "images.front": ("uint8", ("batch", 2, 3, 8, 8)),
+        "state": ("float32", ("batch", 2, 2)),
+        "ids": ("int64", ("batch", "words")),
+    }
+    assert manifest.robot == policy.spec
+    assert (manifest.history, manifest.horizon, manifest.execute, manifest.points) == (2, 3, 2, {"goal": 1})
+    assert manifest.normalizer["state"].std == pytest.approx((0.4, 0.4))
+
+
+def test_a_flow_head_steps_from_noise_that_the_caller_gives(exported: Export) -> None:
+    manifest = read_manifest(exported("flow")[1])
+    assert (manifest.runner, set(manifest.graphs)) == ("denoise", {"prefix", "step"})
+    assert manifest.times == tuple(step / 8 for step in range(8))
+
+
+def test_export_leaves_the_policy_as_it_was(exported: Export) -> None:
+    policy, path = exported("mlp")
+    again = VLAInferenceEngine(path)
+    assert not policy.training
+    policy.train()
+    chunk = policy.predict_action_chunk(History(2).push(look(2)))  # caches of the model hold real tensors
+    assert np.allclose(chunk, again.predict_action_chunk(History(2).push(look(2))), atol=1e-6)
+    policy.eval()
+
+
+def test_an_artefact_names_no_file_of_this_machine(exported: Export) -> None:
+    content = b"".join(file.read_bytes() for head in ("mlp", "flow") for file in sorted(exported(head)[1].iterdir()))
+    assert re.findall(rb"[\w/]+\.py\b", content) == []
+    assert str(Path.home()).encode() not in content
+
+
+class Coin(nn.Module):
+    """Draws inside its graph, which an artefact must not."""
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Return noise."""
+        return state + torch.randn_like(state)
+
+
+def test_a_graph_that_draws_by_itself_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="SteppingHead"), onnx._quiet():
+        onnx._export(
+            Coin(), {"state": torch.ones(2, 3)}, {"state": {0: Dim("batch")}}, ("actions",), tmp_path / "coin.onnx"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_without_statistics_is_refused(tmp_path: Path) -> None:
+    policy = tiny_policy()
+    policy.normalizer.get_buffer("state_mean").fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="no statistics"):
+        export_onnx(policy, tmp_path / "a", source={})

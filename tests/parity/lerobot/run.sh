@@ -1,0 +1,21 @@
+# The unmodified lerobot 0.4.4: writes the golden data sets (only with GOLDEN=directory), and reads what we write.
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+make_venv
+# Beyond the versions lerobot 0.4.4 asks for, because those need CUDA's libraries; what it uses of them is the same.
+"$judge" -c 'import lerobot' 2>/dev/null ||
+    install --no-deps lerobot==0.4.4 torchvision==0.25.0 torchcodec==0.13.0
+
+# torchcodec wants FFmpeg's libraries under their plain names; PyAV brings them under others.
+libraries=$("$judge" -c 'import av, pathlib; print(pathlib.Path(av.__file__).parent.parent / "av.libs")')
+mkdir "$work/ffmpeg"
+for file in "$libraries"/lib{avcodec,avdevice,avfilter,avformat,avutil,swresample,swscale}-*.so.*; do
+    ln -s "$file" "$work/ffmpeg/$(basename "$file" | sed -E 's/^(lib[a-z]+)-[0-9a-f]+\.so\.([0-9]+).*/\1.so.\2/')"
+done
+export LD_LIBRARY_PATH="$work/ffmpeg:$libraries" HF_HUB_OFFLINE=1 HF_HOME="$work/hf"
+
+if [ -n "${GOLDEN:-}" ]; then
+    "$judge" "$here/golden.py" "$GOLDEN" 2>&1 | grep -v '^Svt\|^Map\|^\[libx264' || true
+    exit
+fi
+env -u LD_LIBRARY_PATH "$PYTHON" "$here/write_ours.py" "$work/ours"
+"$judge" "$here/judge.py" "$work/ours"

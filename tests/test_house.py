@@ -27,8 +27,15 @@ LONG_FILES = {"core/types.py": 600}
 WORDS_OF_A_WORLD = re.compile(
     r"(?<![a-z])(table-?top|cube|ball|cylinder|zone|cup|bottle|yellow|purple)s?(?![a-z])", re.IGNORECASE
 )
-MAY_NAME_A_WORLD = {"envs/config.py", "run.py", "run/__init__.py", "presets/__init__.py", "presets/tabletop.py"}
-OWN_PICKLES = {"data/collect.py", "evaluate/success.py", "recipes/expert_rounds.py"}
+MAY_NAME_A_WORLD = {
+    "envs/config.py",
+    "run.py",
+    "run/__init__.py",
+    "presets/__init__.py",
+    "presets/tabletop.py",
+    "presets/tabletop_grpo.py",
+}
+OWN_PICKLES = {"data/collect.py", "evaluate/success.py", "recipes/expert_rounds.py", "recipes/group_rounds.py"}
 """Files that unpickle settings which their own process, or its parent, pickled a moment before."""
 TESTS_ACROSS_MODULES = {"house.py", "engine/kill.py"}
 

@@ -47,7 +47,7 @@ def test_short_help_shows_about_fifteen_settings_with_their_defaults(capsys: pyt
     assert main(["train", "tabletop", "--help"]) == 0
     settings = capsys.readouterr().out.partition("settings of")[2]
     assert 12 <= settings.count("\n  --") <= 18
-    assert "one of bc, dagger [dagger]" in settings
+    assert "one of bc, dagger, grpo [dagger]" in settings
 
 
 def test_help_of_another_kind_shows_its_settings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,8 @@ from sinew.cli.main import main
 
 FLAGS = (
     "--size tiny --loop.updates 12 --loop.save-every 4 --loop.log-every 4 --collect.episodes 12 --collect.group 4 "
-    "--recipe.episodes 4 --recipe.rounds 0.5 --evaluate.episodes 2 --evaluate.extra 1 --evaluate.quick 1 "
-    "--evaluate.videos 1 --workers 2"
+    "--collect.stills 20 --recipe.episodes 4 --recipe.rounds 0.5 --evaluate.episodes 2 --evaluate.extra 1 "
+    "--evaluate.quick 1 --evaluate.videos 1 --workers 2"
 )
 
 

@@ -78,3 +78,9 @@ def test_every_word_changes_the_frame_and_long_sentences_stay_inside() -> None:
         assert (header[:, :3] == INK).all()
         assert (header[:-2, -3:] == INK).all()
         assert (header[:-2] != INK).any()
+
+
+def test_a_long_sentence_on_a_tiny_picture_is_shortened() -> None:
+    tiny = Shot(np.zeros((64, 64, 3), dtype=np.uint8))
+    frame = draw_frame(tiny, Caption("please put the small thing down over there " * 4))
+    assert frame.shape == draw_frame(tiny, Caption("go")).shape

@@ -12,7 +12,7 @@ from sinew.core.types import NumpyObservation
 from sinew.data.episode import Episode
 from sinew.data.store import Store
 from sinew.data.windows import Windows
-from sinew.evaluate.offline import action_error
+from sinew.evaluate.offline import action_error, replay
 from toy import STEP, ToyConfig
 
 SPEC = ToyConfig().spec
@@ -70,11 +70,38 @@ def test_a_deaf_policy_has_the_same_error_under_any_sentence(tmp_path: Path) -> 
 def test_one_sentence_cannot_be_shuffled(tmp_path: Path) -> None:
     found = action_error(Listener(), held_out(tmp_path, episode(1.0, "go right")))
     assert found.shuffled is None
+    assert found.alignment is None
+
+
+def test_a_step_is_right_where_every_action_is_within_its_tolerance(tmp_path: Path) -> None:
+    windows = held_out(tmp_path, episode(1.0, "go right"), episode(-1.0, "go left"))
+    strict, loose = (action_error(Listener(), windows, tolerance=share) for share in (0.2, 0.3))
+    assert strict.tolerance == pytest.approx((0.2 * 2 * STEP, 0.2))
+    assert strict.accuracy == 0  # half a step is a quarter of the range of two steps
+    assert loose.accuracy == pytest.approx(9 / 12)  # the honk at the end is missed whatever the tolerance
+    assert loose.episodes == 2
+
+
+def test_alignment_is_how_much_worse_another_sentence_makes_it(tmp_path: Path) -> None:
+    windows = held_out(tmp_path, episode(1.0, "go right"), episode(-1.0, "go left"))
+    found = action_error(Listener(), windows)
+    assert found.score == pytest.approx((0.25 + 0.25) / 2)
+    assert found.alignment == pytest.approx((0.75 + 0.25) / 2 / found.score - 1)
+    assert action_error(Deaf(), windows).alignment == 0
+
+
+def test_a_replay_lays_what_the_policy_would_do_beside_what_was_done(tmp_path: Path) -> None:
+    windows = held_out(tmp_path, episode(1.0, "go right"), episode(-1.0, "go left"))
+    found = replay(Listener(), windows, 1, batch=2)
+    assert (found.instruction, found.hz, len(found.recorded)) == ("go left", SPEC.hz, FRAMES)
+    assert [row[0] for row in found.recorded] == [-STEP] * FRAMES
+    assert [row[0] for row in found.predicted] == [-STEP / 2] * FRAMES
+    assert found.error == pytest.approx((0.25 + 1 / FRAMES) / 2)
 
 
 def test_no_held_out_episodes_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     windows = held_out(tmp_path, episode(1.0, "go right", held_out=False))
-    with pytest.raises(DataError, match=r"collect\.held_out"):
+    with pytest.raises(DataError, match="share that is held out"):
         action_error(Listener(), windows)
 
 

@@ -10,7 +10,7 @@ import pytest
 from sinew.core.errors import ConfigError
 from sinew.presets.tabletop import preset
 from sinew.run import RunConfig
-from sinew.run.parts import pick_device, run_path, store_path
+from sinew.run.parts import run_path, stills_path, store_path
 from sinew.run.training import check
 
 
@@ -28,10 +28,12 @@ def test_runs_share_demonstrations_unless_these_differ() -> None:
     assert store_path(config, Path()) != store_path(fewer, Path())
 
 
-def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
-    assert pick_device("cpu").type == "cpu"
-    with pytest.raises(ConfigError, match="cpu"):
-        pick_device("tpu")
+def test_seeds_share_stills_and_stills_change_no_demonstrations() -> None:
+    config = preset("tiny")
+    assert stills_path(config, Path()) == stills_path(dataclasses.replace(config, seed=7), Path())
+    more = dataclasses.replace(config, collect=dataclasses.replace(config.collect, stills=7))
+    assert stills_path(config, Path()) != stills_path(more, Path())
+    assert store_path(config, Path()) == store_path(more, Path())
 
 
 @pytest.mark.parametrize(("name", "value"), [("execute", 9), ("execute", 0), ("history", 0)])

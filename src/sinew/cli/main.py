@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib
 import inspect
 import os
 import re
@@ -119,12 +120,17 @@ def evaluate(words: list[str]) -> int:
 
     from sinew import run
     from sinew.cli.options import EvaluateOptions
+    from sinew.cli.resolve import world_of
 
-    options = tyro.cli(EvaluateOptions, args=words, prog="sinew evaluate")
+    options, flags = tyro.cli(EvaluateOptions, args=words, prog="sinew evaluate", return_unknown_args=True)
+    if flags and options.env is None:
+        tyro.cli(EvaluateOptions, args=words, prog="sinew evaluate")  # which says what it does not know
+    env = world_of(options.env, flags, f"sinew evaluate --env {options.env}")
     path, against = _existing(options.run), None if options.against is None else _existing(options.against)
     if options.episodes is not None and options.episodes < 1:
         raise ConfigError(f"--episodes {options.episodes}: at least 1 is wanted.")
-    run.evaluate(path, episodes=options.episodes, against=against)
+    shield = str(options.limits) if options.limits else "auto" if options.shield else None
+    run.evaluate(path, episodes=options.episodes, against=against, env=env, tasks=options.tasks, shield=shield)
     return 0
 
 
@@ -152,7 +158,7 @@ def list_presets(words: list[str]) -> int:
         for label in ("Expected", "Time"):
             match = re.search(rf"^{label}: (.+)$", doc, re.MULTILINE)
             print(f"  {label + ':':<10}{match[1] if match else 'not measured'}")
-        print(f"  {'Start:':<10}sinew train {name}")
+        print(f"  {'Start:':<10}sinew train {name}{_needs(function('small'))}")
     return 0
 
 
@@ -168,6 +174,15 @@ def doctor(words: list[str]) -> int:
     missing = [item.what for item in findings if item.state == "missing"]
     print(f"\nMissing: {', '.join(missing)}." if missing else "\nNothing is missing. What it can run: sinew list")
     return 1 if missing else 0
+
+
+def lazy(command: str) -> Callable[[list[str]], int]:
+    """Return a command that lies in the module of its name, which is imported when the command is run."""
+
+    def run(words: list[str]) -> int:
+        return getattr(importlib.import_module(f"sinew.cli.{command}"), command)(words)
+
+    return run
 
 
 def _resolve(kind: type[Options], words: list[str], command: str) -> tuple[Options, RunConfig] | None:
@@ -187,6 +202,13 @@ def _resolve(kind: type[Options], words: list[str], command: str) -> tuple[Optio
         print(short_help(kind, config, program))
         return None
     return options, parse_flags(RunConfig, config, rest, f"{program} {options.preset or ''}".rstrip())
+
+
+def _needs(config: RunConfig) -> str:
+    """Return what must be named for such a training to start."""
+    if config.data is not None:
+        return " --data PATH"
+    return " --from RUN" if config.recipe.kind == "grpo" else ""
 
 
 def _existing(path: Path) -> Path:
@@ -217,7 +239,13 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "train": (train, "train a policy and report how well it does"),
     "evaluate": (evaluate, "measure the policy of a run, alone or against another"),
     "collect": (collect, "record demonstrations with the scripted expert"),
+    "data": (lazy("data"), "look into recorded data sets, convert and label them"),
     "report": (report, "write the report of a run again"),
+    "play": (lazy("play"), "say something to a policy and watch it, on a page or on film"),
+    "export": (lazy("export"), "write a policy that runs without torch, and check it"),
+    "infer": (lazy("infer"), "print what a policy would do with one observation"),
+    "run": (lazy("run"), "run a policy on a robot, with watchdog and shield"),
+    "serve": (lazy("serve"), "answer robots and simulators over the network"),
     "list": (list_presets, "the presets, with what to expect of them"),
     "doctor": (doctor, "what this machine can run, and what is missing"),
 }

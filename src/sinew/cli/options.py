@@ -22,12 +22,22 @@ class TrainOptions:
         config: JSON file with settings, such as the config.json of a run; put over the preset.
         seeds: trainings with consecutive seeds, for intervals over seeds.
         quick: the same in about two minutes, to see that everything works.
+        data: recordings to learn from, for presets without a world: file or directory.
+        spec: JSON file with what the recordings do not say of their robot; by default the one beside them.
+        instruction: the sentence for recordings that carry none.
+        init: run or checkpoint whose weights to begin with; its policy settings are taken along.
+        from_: run or checkpoint whose policy to improve, for presets that do that.
         out: directory that holds runs.
     """
 
     preset: str | None = None
     size: Size = "small"
     config: Path | None = None
+    data: Path | None = None
+    spec: Path | None = None
+    instruction: str | None = None
+    init: Path | None = None
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     seeds: int = 1
     quick: bool = False
     out: Path = Path("runs")
@@ -60,11 +70,19 @@ class EvaluateOptions:
         run: directory of the run, or one of its checkpoints.
         against: another run, compared on the same initial states.
         episodes: per task; what the run was configured with by default.
+        env: a world to measure it in instead of its own; its settings follow as --env.NAME VALUE.
+        tasks: of the world, those to measure; all by default.
+        shield: measure it behind the shield too, on the same states.
+        limits: file with the shield's limits; by default those that the robot's description implies.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     against: Path | None = None
     episodes: int | None = None
+    env: str | None = None
+    tasks: tuple[str, ...] | None = None
+    shield: bool = False
+    limits: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ COMMON = (
     "device",
     "workers",
     "collect.episodes",
+    "data.labels",
+    "data.tolerance",
+    "data.ingest.held_out",
+    "data.ingest.image_size",
+    "data.ingest.spec",
     "policy.vision.kind",
     "policy.head.kind",
     "policy.horizon",
@@ -57,7 +62,7 @@ def meaning(kind: type[Any], name: str) -> str:
 
 def _entry(flag: str, value: object, text: str) -> list[str]:
     shown = "" if value is None or value is False else f" [{_as_text(value)}]"
-    head = f"  --{flag.replace('_', '-')}"
+    head = f"  --{flag.rstrip('_').replace('_', '-')}"
     return [f"{head:<28}{text}{shown}"]
 
 

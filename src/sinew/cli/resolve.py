@@ -6,19 +6,23 @@ import dataclasses
 import difflib
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sinew.cli.options import CollectOptions, TrainOptions
 from sinew.core.config import from_dict, to_dict
 from sinew.core.errors import ConfigError, DataError
 from sinew.core.files import read_json
-from sinew.envs.config import ENVS
-from sinew.models.config import HEADS, VISION
+from sinew.data.config import DataConfig
+from sinew.deploy.load import checkpoint_of
+from sinew.envs.config import ENVS, AnyEnvConfig
+from sinew.models.config import HEADS, VISION, PolicyConfig
 from sinew.presets import PRESETS
 from sinew.presets.size import Size, shorten
 from sinew.recipes.config import RECIPES
-from sinew.run import RunConfig
+from sinew.run import InitConfig, RunConfig
+from sinew.run.start import start_from
 
 KINDS: dict[str, dict[str, type[Any]]] = {
     "env": dict(ENVS),
@@ -29,6 +33,13 @@ KINDS: dict[str, dict[str, type[Any]]] = {
 """Where a configuration holds one of several classes, and their names."""
 
 C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class World:
+    """Settings of a world."""
+
+    env: AnyEnvConfig
 
 
 def find_preset(name: str) -> Callable[[Size], object]:
@@ -66,9 +77,47 @@ def starting_point(options: TrainOptions | CollectOptions) -> RunConfig:
     if options.preset is None and options.config is None:
         raise ConfigError(f"Name a preset. There is: {', '.join(PRESETS)}. What to expect of them: sinew list")
     config = RunConfig() if options.preset is None else build_preset(options.preset, options.size)
-    if isinstance(options, TrainOptions) and options.quick:
-        config = shorten(config)
+    if isinstance(options, TrainOptions):
+        config = shorten(config) if options.quick else config
+        config = config if options.init is None else begin_with(config, options.init)
+        config = config if options.from_ is None else start_from(config, options.from_)
+        config = config if options.data is None else learn_from(config, options)
     return config if options.config is None else overlay_file(config, options.config)
+
+
+def begin_with(config: RunConfig, path: Path) -> RunConfig:
+    """Return the configuration that begins with the weights of a run or checkpoint, and is built as that one is.
+
+    What is learned already must not be washed out, so the learning rate is a third of the preset's.
+
+    Raises:
+        CheckpointError: there is no policy.
+    """
+    place = checkpoint_of(path) / "config.json"
+    policy = from_dict(PolicyConfig, read_json(place).get("policy"), str(place))
+    optim = dataclasses.replace(config.optim, lr=config.optim.lr / 3)
+    return dataclasses.replace(config, policy=policy, optim=optim, init=InitConfig(str(path)))
+
+
+def learn_from(config: RunConfig, options: TrainOptions) -> RunConfig:
+    """Return the configuration with recordings to learn from."""
+    data = config.data or DataConfig()
+    said = {"spec": options.spec, "instruction": options.instruction}
+    ingest = dataclasses.replace(data.ingest, **{name: value for name, value in said.items() if value is not None})
+    return dataclasses.replace(config, data=dataclasses.replace(data, path=str(options.data), ingest=ingest))
+
+
+def world_of(name: str | None, flags: Sequence[str], command: str) -> AnyEnvConfig | None:
+    """Return the world of that name with its ``--env.`` flags put over it; None without a name.
+
+    Raises:
+        ConfigError: there is no such world.
+    """
+    if name is None:
+        return None
+    if name not in ENVS:
+        raise ConfigError(unknown("--env", name, ENVS))
+    return parse_flags(World, World(cast("AnyEnvConfig", ENVS[name]())), flags, command).env
 
 
 def overlay_file(config: RunConfig, path: Path) -> RunConfig:
@@ -166,7 +215,7 @@ def _swap(old: Any, kind: type[Any]) -> Any:  # noqa: ANN401
     if isinstance(getattr(old, "inner", None), kind):
         return old.inner
     fresh = kind()
-    if isinstance(old, type(getattr(fresh, "inner", None))):
+    if hasattr(fresh, "inner") and isinstance(old, type(fresh.inner)):
         return dataclasses.replace(fresh, inner=old)
     names = {item.name for item in dataclasses.fields(fresh)} - {"kind"}
     return dataclasses.replace(fresh, **{name: getattr(old, name) for name in names if hasattr(old, name)})

@@ -16,6 +16,7 @@ class EvaluateConfig:
         rows: environments stepped together in one process.
         quick: per task when the policy is tried out during training.
         videos: films made for the report.
+        tasks: of the world that are measured; None means all.
     """
 
     episodes: int = 100
@@ -24,3 +25,4 @@ class EvaluateConfig:
     rows: int = 32
     quick: int = 20
     videos: int = 8
+    tasks: tuple[str, ...] | None = None

@@ -171,7 +171,14 @@ def pointed_at(env: VecEnv, policy: Policy, obs: NumpyObservation) -> dict[str, 
 
 
 def film_episode(
-    env: VecEnv, policy: Policy, state_id: str, *, size: int = 480, stride: int = 1, footer: bool = True
+    env: VecEnv,
+    policy: Policy,
+    state_id: str,
+    *,
+    size: int = 480,
+    stride: int = 1,
+    footer: bool = True,
+    judged: bool = True,
 ) -> Film:
     """Run one episode in row 0 and film it.
 
@@ -182,6 +189,7 @@ def film_episode(
         size: side of the picture [px].
         stride: ticks per frame.
         footer: whether legend, clock and note stand below the picture.
+        judged: whether the world can tell success; if not, the ending bears no mark.
 
     Returns:
         One frame per ``stride`` ticks and the ending, held for ``HOLD_S`` seconds with the last prediction on it.
@@ -199,9 +207,8 @@ def film_episode(
     for tick in range(0, outcome.ticks, stride):
         caption = Caption(camera.instruction, tick, outcome.ticks, tick / hz)
         frames.append(draw_frame(camera.shots[tick], caption, footer=footer))
-    ending = Caption(
-        camera.instruction, outcome.ticks, outcome.ticks, outcome.ticks / hz, outcome.success, outcome.note
-    )
+    success = outcome.success if judged else None
+    ending = Caption(camera.instruction, outcome.ticks, outcome.ticks, outcome.ticks / hz, success, outcome.note)
     frames += [draw_frame(camera.shots[-1], ending, footer=footer)] * (1 + round(HOLD_S * FPS))
     points = tuple(dict.fromkeys(name for shot in camera.shots for name in shot.points))
     return Film(tuple(frames), FPS, (camera.instruction,), (outcome,), points, camera.shots[0].views)

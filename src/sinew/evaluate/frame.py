@@ -17,6 +17,8 @@ GOOD, BAD, ACCENT = (63, 179, 110), (224, 88, 70), (110, 168, 254)
 POINT_COLOURS = ((255, 64, 160), (0, 205, 245), (255, 196, 0), (170, 130, 255), (255, 125, 40), (150, 225, 60))
 """One per pointed-at name, in the order in which the policy lists them."""
 
+SMALLEST = 6
+"""Letters are never smaller than that [px]."""
 FINE = 4  # sprites are drawn this much larger and then reduced, which smooths their edges
 
 
@@ -108,7 +110,7 @@ def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     import matplotlib as mpl
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / name), max(size, 6))
+    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / name), max(size, SMALLEST))
 
 
 def _draw_sentence(canvas: Image.Image, instruction: str, size: int) -> None:
@@ -116,7 +118,7 @@ def _draw_sentence(canvas: Image.Image, instruction: str, size: int) -> None:
     draw, height, room = ImageDraw.Draw(canvas), _header(size), 0.94 * size
     text = instruction or "(no instruction)"
     one = _font(round(0.054 * size))
-    while one.getlength(text) > room and one.size > 0.046 * size:
+    while one.getlength(text) > room and one.size > max(0.046 * size, SMALLEST):
         one = _font(int(one.size) - 1)
     fill = PAPER if instruction else MUTED
     if one.getlength(text) <= room:

@@ -9,21 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
-from sinew.core.types import ChunkPolicy, NumpyBatch
+from sinew.core.types import ChunkPolicy, NumpyBatch, RobotSpec
 from sinew.data.windows import Windows
 from sinew.evaluate.isolate import own_torch
 
 
 @dataclass(frozen=True)
 class OfflineError:
-    """Mean absolute error of sampled actions, each tuple with one value per action dimension.
+    """Errors of sampled actions, each tuple with one value per action dimension.
 
     Attributes:
         action: names. units: units.
-        error: with the recorded instruction; for a two-valued action the share of wrong values times its range.
+        error: mean absolute error with the recorded instruction; for a two-valued action the share of wrong
+            values times its range.
         shuffled: on the same frames, with the same noise, with another sentence of the recordings; near
             ``error``, the policy does not use language there. None where there is one sentence only.
         frames: windows measured.
+        ranges: high - low of each action, physical units.
+        tolerance: how close counts as right, physical units.
+        accuracy: share of steps in which every action is within its tolerance.
+        episodes: that the windows come from.
     """
 
     action: tuple[str, ...]
@@ -31,10 +36,61 @@ class OfflineError:
     error: tuple[float, ...]
     shuffled: tuple[float, ...] | None
     frames: int
+    ranges: tuple[float, ...]
+    tolerance: tuple[float, ...]
+    accuracy: float
+    episodes: int = 0
+
+    @property
+    def score(self) -> float:
+        """The mean error as a share of each action's range: one number to compare checkpoints by, lower is better."""
+        return _share(self.error, self.ranges)
+
+    @property
+    def alignment(self) -> float | None:
+        """How much worse the score gets with another sentence, as a share of it: 0 for a policy that is deaf.
+
+        None where there is one sentence only, or no error at all.
+        """
+        if self.shuffled is None or not self.score:
+            return None
+        return _share(self.shuffled, self.ranges) / self.score - 1
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A held-out episode beside what the policy would have done in each of its frames.
+
+    Attributes:
+        episode: its name. instruction: its sentence. action: names. units: units. hz: control rate [1/s].
+        ranges: high - low of each action, physical units.
+        recorded: T rows of A actions, physical units.
+        predicted: as many, the first action of the chunk that each frame's observation leads to.
+    """
+
+    episode: str
+    instruction: str
+    action: tuple[str, ...]
+    units: tuple[str, ...]
+    hz: float
+    ranges: tuple[float, ...]
+    recorded: tuple[tuple[float, ...], ...]
+    predicted: tuple[tuple[float, ...], ...]
+
+    @property
+    def error(self) -> float:
+        """Mean absolute error as a share of each action's range."""
+        return float((np.abs(np.asarray(self.predicted) - self.recorded) / self.ranges).mean())
 
 
 def action_error(
-    policy: ChunkPolicy, windows: Windows, *, frames: int = 2048, batch: int = 256, seed: int = 0
+    policy: ChunkPolicy,
+    windows: Windows,
+    *,
+    frames: int = 2048,
+    batch: int = 256,
+    seed: int = 0,
+    tolerance: float = 0.05,
 ) -> OfflineError:
     """Sample chunks for recorded frames and compare them with what was done, step by step.
 
@@ -47,14 +103,18 @@ def action_error(
         frames: windows to measure at most, drawn without replacement.
         batch: windows predicted together.
         seed: of the draw of frames, sentences and actions.
+        tolerance: how close an action must be to count as right, as a share of its range.
 
     Raises:
         DataError: there are no windows, or their horizon is not the policy's.
     """
     if windows.num_frames == 0:
-        raise DataError("there are no held-out episodes to measure on. Raise collect.held_out, or collect more.")
+        raise DataError(
+            "there are no held-out episodes to measure on. Raise the share that is held out, or record more."
+        )
     random = np.random.default_rng(seed)
     numbers = random.permutation(windows.num_frames)[:frames].astype(np.int64)
+    ranges = ranges_of(windows.spec)
     plain: list[NDArray[np.float64]] = []
     foreign: list[NDArray[np.float64]] = []
     for start in range(0, len(numbers), batch):
@@ -64,7 +124,55 @@ def action_error(
         if sentences is not None:
             foreign.append(_error(policy, windows_here, sentences, (seed, start)))
     spec = windows.spec
-    return OfflineError(spec.action, spec.action_units, _mean(plain), _mean(foreign) if foreign else None, len(numbers))
+    return OfflineError(
+        action=spec.action,
+        units=spec.action_units,
+        error=_mean(plain),
+        shuffled=_mean(foreign) if foreign else None,
+        frames=len(numbers),
+        ranges=tuple(ranges.tolist()),
+        tolerance=tuple((tolerance * ranges).tolist()),
+        accuracy=float((np.concatenate(plain) <= tolerance * ranges).all(axis=1).mean()),
+        episodes=windows.num_episodes,
+    )
+
+
+def replay(policy: ChunkPolicy, windows: Windows, episode: int, *, batch: int = 256, seed: int = 0) -> Replay:
+    """Let a policy look at every frame of a recorded episode, and return what it would have done.
+
+    Args:
+        policy: predicts the chunks; torch's generator is seeded for it and left as it was.
+        windows: that hold the episode; history as the policy's.
+        episode: its number among those of the windows.
+        batch: frames predicted together.
+        seed: of what the policy draws.
+    """
+    numbers = windows.frames_of(episode)
+    recorded: list[NDArray[np.float32]] = []
+    predicted: list[NDArray[np.float32]] = []
+    for start in range(0, len(numbers), batch):
+        part = windows.gather(numbers[start : start + batch])
+        with own_torch((seed, start)):
+            predicted.append(policy.predict_action_chunk(part.obs)[:, 0])
+        recorded.append(part.actions[:, 0])
+    name, sentence = windows.named(episode)
+    spec = windows.spec
+    return Replay(
+        episode=name,
+        instruction=sentence,
+        action=spec.action,
+        units=spec.action_units,
+        hz=spec.hz,
+        ranges=tuple(ranges_of(spec).tolist()),
+        recorded=_rows(recorded),
+        predicted=_rows(predicted),
+    )
+
+
+def ranges_of(spec: RobotSpec) -> NDArray[np.float64]:
+    """Return high - low of every action, (A,) in physical units; 1 where the bounds are no numbers."""
+    ranges = np.asarray(spec.high, dtype=np.float64) - np.asarray(spec.low, dtype=np.float64)
+    return np.where(np.isfinite(ranges) & (ranges > 0), ranges, 1.0)
 
 
 def _error(
@@ -92,3 +200,12 @@ def _others(sentences: Sequence[str], random: np.random.Generator) -> tuple[str,
 
 def _mean(parts: Sequence[NDArray[np.float64]]) -> tuple[float, ...]:
     return tuple(float(value) for value in np.concatenate(parts).mean(axis=0))
+
+
+def _rows(parts: Sequence[NDArray[np.float32]]) -> tuple[tuple[float, ...], ...]:
+    """Return (T, A) as rows of numbers, rounded to what a float32 holds."""
+    return tuple(tuple(float(f"{value:.7g}") for value in row) for row in np.concatenate(parts))
+
+
+def _share(errors: Sequence[float], ranges: Sequence[float]) -> float:
+    return float(np.mean(np.asarray(errors) / np.asarray(ranges)))

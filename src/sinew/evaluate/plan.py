@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sinew.core.errors import DataError
+from sinew.core.errors import ConfigError, DataError
 from sinew.core.types import VecEnv
 from sinew.evaluate.config import EvaluateConfig
 
@@ -57,14 +57,16 @@ def plan(env: VecEnv, config: EvaluateConfig) -> tuple[Listing, ...]:
 
     Raises:
         DataError: the world has no states where it must have some.
+        ConfigError: a task that is asked for does not exist.
     """
     listings: list[Listing] = []
+    tasks = _tasks(env, config)
     for split in ("seen", *(name for name in env.splits if name not in ("train", "seen"))):
         count = config.episodes if split == "seen" else config.extra
-        listings += [Listing(split, task, "none", _states(env, split, task, count)) for task in env.tasks]
+        listings += [Listing(split, task, "none", _states(env, split, task, count)) for task in tasks]
     if config.controls and config.extra > 0:
         for control in CONTROLS:
-            listings += [_control(env, control, task, config.extra) for task in env.tasks]
+            listings += [_control(env, control, task, config.extra) for task in tasks]
     return tuple(listing for listing in listings if listing.state_ids)
 
 
@@ -75,8 +77,18 @@ def plan_quick(env: VecEnv, config: EvaluateConfig) -> tuple[Listing, ...]:
         DataError: the world has no states there.
     """
     return tuple(
-        Listing("seen", task, "none", _states(env, "seen", task, config.quick, QUICK_START)) for task in env.tasks
+        Listing("seen", task, "none", _states(env, "seen", task, config.quick, QUICK_START))
+        for task in _tasks(env, config)
     )
+
+
+def _tasks(env: VecEnv, config: EvaluateConfig) -> tuple[str, ...]:
+    if config.tasks is None:
+        return tuple(env.tasks)
+    unknown = [name for name in config.tasks if name not in env.tasks]
+    if unknown:
+        raise ConfigError(f"--tasks {' '.join(unknown)}: there is no such task. There are: {', '.join(env.tasks)}.")
+    return tuple(task for task in env.tasks if task in config.tasks)
 
 
 def _states(env: VecEnv, split: str, task: str, count: int, start: int = 0) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,15 @@ from numpy.typing import NDArray
 from sinew.core.types import NumpyObservation, Policy, RobotSpec, Rows
 
 GREY = 127
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A policy with a stream of random numbers of its own."""
+
+    def seed(self, number: int) -> None:
+        """Start the stream anew."""
+        ...
 
 
 class RandomPolicy:

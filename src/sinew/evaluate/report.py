@@ -11,10 +11,11 @@ from typing import Any
 
 from sinew.core.errors import DataError, SinewError
 from sinew.core.files import write_text
-from sinew.evaluate.chart import Curve, Line, line, number, percent
+from sinew.evaluate.chart import Curve, Line, line, percent
 from sinew.evaluate.checks import Check
 from sinew.evaluate.failures import Failure
 from sinew.evaluate.film import Clip
+from sinew.evaluate.page import environment
 from sinew.evaluate.rates import ALL, Rate, find
 
 LIMIT = 8_000_000
@@ -219,49 +220,38 @@ def write_report(path: Path, content: ReportContent) -> Path:
 
 def render(path: Path, content: ReportContent) -> str:
     """Return the page; ``path`` is the run directory that places of films are given relative to."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     headline = find(content.rates, ALL)
     if headline is None:
         raise DataError('A report needs the success rate over all tasks on the split "seen"; evaluate the run first.')
-    environment = Environment(
-        loader=PackageLoader("sinew.evaluate"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, number=number, place=_place)
     hero, failures, films = _media(path, content)
-    return environment.get_template("report.html.j2").render(
-        content=content,
-        headline=headline,
-        low=_outward(headline)[0],
-        high=_outward(headline)[1],
-        outward=_outward,
-        hero=hero,
-        failures=failures,
-        films=films,
-        groups=_groups(content),
-        controls=_controls(content),
-        other=find(content.rates, ALL, control="other"),
-        wrong=find(content.rates, ALL, control="wrong"),
-        chance=find(content.rates, ALL, control="random"),
-        panels=_panels(content),
-        lines=_lines(content.curves),
-        missed=[check for check in content.checks if not check.ok],
-        config=json.dumps(content.config, indent=2, ensure_ascii=False) if content.config else "",
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            content=content,
+            headline=headline,
+            low=_outward(headline)[0],
+            high=_outward(headline)[1],
+            outward=_outward,
+            hero=hero,
+            failures=failures,
+            films=films,
+            groups=_groups(content),
+            controls=_controls(content),
+            other=find(content.rates, ALL, control="other"),
+            wrong=find(content.rates, ALL, control="wrong"),
+            chance=find(content.rates, ALL, control="random"),
+            panels=_panels(content),
+            lines=_lines(content.curves),
+            missed=[check for check in content.checks if not check.ok],
+            config=json.dumps(content.config, indent=2, ensure_ascii=False) if content.config else "",
+        )
     )
 
 
 def _outward(rate: Rate) -> tuple[int, int]:
     """Return the interval in whole per cent, rounded outwards so that it never looks narrower."""
     return int(100 * rate.low + 1e-9), -int(-100 * rate.high - 1 + 1e-9)
-
-
-def _place(value: float) -> str:
-    """Return a position in a chart, in per cent of its width."""
-    return f"{100 * value:.2f}"
 
 
 def _groups(content: ReportContent) -> tuple[_Group, ...]:

@@ -18,7 +18,8 @@ from sinew.core.types import EnvConfig, Policy, VecEnv
 from sinew.evaluate.intervals import wilson
 from sinew.evaluate.isolate import number, own_torch
 from sinew.evaluate.plan import Listing
-from sinew.evaluate.policies import Blank, RandomPolicy
+from sinew.evaluate.policies import Blank, Drawing, RandomPolicy
+from sinew.evaluate.shielded import Shielded, run_shielded
 from sinew.evaluate.unlit import unlit
 
 ROUNDS = 2
@@ -32,7 +33,7 @@ class Job:
     """Episodes that one process runs; what comes of them depends on nothing but these fields.
 
     Attributes:
-        policy: "expert", "random", a policy's directory, or a policy itself (pickled for a pool).
+        policy: "expert", "random", a policy's directory, a policy itself (pickled for a pool), or either shielded.
         env: the world's settings.
         state_ids: where the episodes begin; tasks and splits may be mixed.
         rows: environments stepped together.
@@ -40,7 +41,7 @@ class Job:
         seed: of whatever the policy draws.
     """
 
-    policy: str | Policy
+    policy: str | Policy | Shielded
     env: EnvConfig
     state_ids: tuple[str, ...]
     rows: int
@@ -93,7 +94,7 @@ class Cell:
 
 
 def measure(
-    policy: str | Policy,
+    policy: str | Policy | Shielded,
     env: EnvConfig,
     listings: Sequence[Listing],
     *,
@@ -109,7 +110,7 @@ def measure(
 
     Args:
         policy: the measured policy's directory, or the policy itself (on any device when ``pool`` is
-            None; in evaluation mode).
+            None; in evaluation mode), or either of them behind a shield.
         env: the world's settings.
         listings: what to run, from ``plan``.
         rows: environments stepped together in one process.
@@ -155,6 +156,8 @@ def run_job(job: Job) -> tuple[Outcome, ...]:
     with own_torch(stream, threads=1):
         policy = _policy(job, content, env, stream)
         check_spec(policy.spec, env.spec)
+        if isinstance(job.policy, Shielded):
+            return run_shielded(env, policy, job.policy.limits, job.state_ids)
         looks = not job.blank and job.policy not in ("random", "expert")
         return run_episodes(env if looks else unlit(env), Blank(policy) if job.blank else policy, job.state_ids)
 
@@ -186,18 +189,21 @@ def _cut(ids: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
 
 
 def _policy(job: Job, env_content: bytes, env: VecEnv, stream: tuple[int, int]) -> Policy:
-    if not isinstance(job.policy, str):
-        return job.policy
-    if job.policy == "random":
+    policy = job.policy.policy if isinstance(job.policy, Shielded) else job.policy
+    if not isinstance(policy, str):
+        if isinstance(policy, Drawing):
+            policy.seed(number(stream))
+        return policy
+    if policy == "random":
         return RandomPolicy(env.spec, seed=number(stream))
-    if job.policy == "expert":
+    if policy == "expert":
         return _expert(env_content)
-    directory = Path(job.policy).resolve()
+    directory = Path(policy).resolve()
     try:
         changed = max(path.stat().st_mtime_ns for path in (directory, *directory.iterdir()))
     except OSError as error:
         raise CheckpointError(
-            f"{job.policy}: no policy can be read there ({error.strerror}). Give a checkpoint's directory."
+            f"{policy}: no policy can be read there ({error.strerror}). Give a checkpoint's directory."
         ) from error
     return _load(str(directory), changed)
 

@@ -5,16 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sinew.data.config import CollectConfig
+from sinew.core.errors import ConfigError
+from sinew.data.config import CollectConfig, DataConfig
 from sinew.engine.config import LoopConfig, OptimConfig
 from sinew.envs.config import AnyEnvConfig
 from sinew.envs.tabletop.config import TabletopConfig
 from sinew.evaluate.config import EvaluateConfig
 from sinew.models.config import PolicyConfig
-from sinew.recipes.config import BcConfig, DaggerConfig
+from sinew.recipes.config import AnyRecipeConfig, DaggerConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """Whose weights a training starts from.
+
+    Attributes:
+        path: run or checkpoint.
+        other_robot: it may be of another robot; then only its eyes and words are taken.
+    """
+
+    path: str = ""
+    other_robot: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,19 +40,39 @@ class RunConfig:
         seed: of every random choice.
         device: auto, cpu, cuda or mps.
         workers: processes for collecting and evaluating; 0 means one per CPU core. Changes no result.
+        env: the world that demonstrates and judges; None where recordings are learned from.
+        data: the recordings, None where the world demonstrates.
+        init: the weights that training starts from, None for random ones.
+
+    A setting that is None is as if it did not exist: it changes neither a run's hash nor its meaning.
     """
 
     name: str = "run"
     seed: int = 0
     device: str = "auto"
     workers: int = 0
-    env: AnyEnvConfig = field(default_factory=TabletopConfig)
+    env: AnyEnvConfig | None = field(default_factory=TabletopConfig)
     collect: CollectConfig = field(default_factory=CollectConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    recipe: BcConfig | DaggerConfig = field(default_factory=DaggerConfig)
+    recipe: AnyRecipeConfig = field(default_factory=DaggerConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    data: DataConfig | None = None
+    init: InitConfig | None = None
+
+    @property
+    def world(self) -> AnyEnvConfig:
+        """The world.
+
+        Raises:
+            ConfigError: the run has none, it learned from recordings.
+        """
+        if self.env is None:
+            raise ConfigError(
+                f"{self.name} was trained on recordings and knows no world. Name one: sinew evaluate RUN --env NAME"
+            )
+        return self.env
 
 
 def train(config: RunConfig, *, root: Path, command: str, seeds: int = 1) -> tuple[Path, ...]:
@@ -65,15 +99,26 @@ def collect(config: RunConfig, *, out: Path | None) -> Path:
     return collect_only(config, out=out)
 
 
-def evaluate(path: Path, *, episodes: int | None, against: Path | None) -> None:
-    """Measure the policy of a run or checkpoint, alone or against another on the same states."""
+def evaluate(
+    path: Path,
+    *,
+    episodes: int | None,
+    against: Path | None,
+    env: AnyEnvConfig | None = None,
+    tasks: tuple[str, ...] | None = None,
+    shield: str | None = None,
+) -> None:
+    """Measure the policy of a run or checkpoint, alone or against another on the same states; see ``measure_again``."""
     from sinew.run.measuring import measure_again
 
-    measure_again(path, episodes=episodes, against=against)
+    measure_again(path, episodes=episodes, against=against, env=env, tasks=tasks, shield=shield)
 
 
 def report(path: Path) -> Path:
     """Write the report of a run again from what it measured."""
-    from sinew.run.reporting import report_again
+    if (path / "offline.json").exists():
+        from sinew.run.cloning import report_again
+    else:
+        from sinew.run.reporting import report_again
 
     return report_again(path)

@@ -9,20 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sinew.core import config as configs
-from sinew.core.errors import CheckpointError
+from sinew.core.errors import CheckpointError, ConfigError
 from sinew.core.files import new_directory, read_json, write_json, write_text
 from sinew.core.rundir import RunDir
+from sinew.deploy.artefact import is_artefact, read_manifest
+from sinew.deploy.load import checkpoint_of
 from sinew.engine.workers import start_workers
-from sinew.evaluate import summary
+from sinew.envs.config import AnyEnvConfig
+from sinew.evaluate import success, summary
 from sinew.evaluate.compare import compare
 from sinew.evaluate.plan import plan_quick
 from sinew.evaluate.rates import ALL, find
+from sinew.evaluate.shielded import Shielded, shield_listings, shield_table
 from sinew.evaluate.tables import latex_row, table, to_csv
 from sinew.run import RunConfig
 from sinew.run.screen import console, counting, heading, say
+from sinew.safety.limits import ShieldLimits, limits_from_spec, load_limits
+from sinew.safety.shield import Shield
 
 if TYPE_CHECKING:
-    from sinew.core.types import Recipe
+    from rich.table import Table
+
+    from sinew.core.types import Policy, Recipe, RobotSpec
     from sinew.engine.checkpoint import Pretrained
 
 
@@ -54,9 +62,9 @@ class Tryout:
         with new_directory(place) as temporary:
             cast("Pretrained", self.recipe.acting()).save_pretrained(temporary)
         settings = self.config.evaluate
-        listings = plan_quick(self.config.env.build(1), settings)
+        listings = plan_quick(self.config.world.build(1), settings)
         found = summary.evaluate(
-            str(place), self.config.env, settings, listings=listings, pool=self.pool, seed=self.config.seed
+            str(place), self.config.world, settings, listings=listings, pool=self.pool, seed=self.config.seed
         )
         rates = found.rates()
         known: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
@@ -80,10 +88,19 @@ def measure_policy(directory: Path, config: RunConfig, pool: Executor) -> summar
     """Run the whole table for one policy directory."""
     with counting("episodes") as count:
         found = summary.evaluate(
-            str(directory), config.env, config.evaluate, pool=pool, seed=config.seed, progress=count
+            opened(directory), config.world, config.evaluate, pool=pool, seed=config.seed, progress=count
         )
     say(f"  {found.num_episodes} episodes in {found.seconds:.0f} s, {found.episodes_per_s:.0f} a second")
     return found
+
+
+def opened(directory: Path) -> str | Policy:
+    """Return what the evaluation takes for a directory: a checkpoint's name, or the engine of an artefact."""
+    if is_artefact(directory):
+        from sinew.deploy.infer import VLAInferenceEngine
+
+        return VLAInferenceEngine(directory)
+    return str(directory)
 
 
 def keep(found: summary.Evaluation, path: Path, name: str) -> None:
@@ -93,16 +110,39 @@ def keep(found: summary.Evaluation, path: Path, name: str) -> None:
     summary.save(found, path / "evaluation.json")
 
 
-def measure_again(path: Path, *, episodes: int | None, against: Path | None) -> None:
+def measure_again(
+    path: Path,
+    *,
+    episodes: int | None,
+    against: Path | None,
+    env: AnyEnvConfig | None = None,
+    tasks: tuple[str, ...] | None = None,
+    shield: str | None = None,
+) -> None:
     """Measure a run or checkpoint once more and print the table; with ``against``, compare two state by state.
 
-    Nothing in the run directory changes; a table asked for with other numbers is printed only.
+    Nothing in the run directory changes; a table asked for with other numbers is printed only. A run that knows no
+    world is measured on its recordings, or in the world given.
+
+    Args:
+        path: run or checkpoint.
+        episodes: per task; None means what the run was configured with.
+        against: another one.
+        env: a world instead of the run's own, with the same robot.
+        tasks: of the world, those to measure; None means what the run was configured with.
+        shield: file with the limits of a shield to measure it behind too, or "auto" for those of its spec.
     """
     policy, config = policy_and_config(path)
+    if config.env is None and env is None:
+        _recorded_again([path] if against is None else [path, against])
+        return
+    chosen = dataclasses.replace(config.evaluate, tasks=tasks or config.evaluate.tasks)
+    config = dataclasses.replace(config, env=env or config.env, evaluate=chosen)
     if episodes is not None:
         changed = dataclasses.replace(config.evaluate, episodes=episodes, extra=min(episodes, config.evaluate.extra))
         config = dataclasses.replace(config, evaluate=changed)
     other = None if against is None else policy_and_config(against)
+    limits = shield_limits(shield, config.world.build(1).spec)
     with start_workers(config.workers) as pool:
         found = measure_policy(policy, config, pool)
         if other is not None:
@@ -110,20 +150,62 @@ def measure_again(path: Path, *, episodes: int | None, against: Path | None) -> 
             theirs = measure_policy(other[0], plain, pool)
             for line in compare(found.cells, theirs.cells):
                 say(f"  {line}")
-    console.print(table(found.rates()))
+        printed = [table(found.rates()), *behind_shield(found, policy, config, limits, pool)]
+    for part in printed:
+        console.print(part)
+
+
+def _recorded_again(paths: list[Path]) -> None:
+    from sinew.run import offline
+
+    exported = [str(path) for path in paths if is_artefact(path)]
+    if exported:
+        raise ConfigError(f"{', '.join(exported)}: an artefact is measured in a world. Name one: --env NAME")
+    for path in paths:
+        offline.measure_again(*policy_and_config(path))
+
+
+def shield_limits(shield: str | None, spec: RobotSpec) -> ShieldLimits | None:
+    """Return the limits that a robot shall be shielded with: of a file, or with "auto" those of its spec.
+
+    Raises:
+        ConfigError: the limits are wrong, do not fit the robot or cannot be derived from it.
+        SpecError: such a robot cannot be shielded.
+    """
+    if shield is None:
+        return None
+    limits = limits_from_spec(spec) if shield == "auto" else load_limits(Path(shield))
+    Shield(limits, spec)
+    return limits
+
+
+def behind_shield(
+    found: summary.Evaluation, policy: Path, config: RunConfig, limits: ShieldLimits | None, pool: Executor
+) -> list[Table]:
+    """Measure a policy once more behind a shield, and return the table of what that costs; nothing without limits."""
+    if limits is None:
+        return []
+    measured, listings = Shielded(opened(policy), limits), shield_listings(found.cells)
+    rows, seed = config.evaluate.rows, config.seed
+    with counting("episodes behind the shield") as count:
+        cells = success.measure(measured, config.world, listings, rows=rows, pool=pool, seed=seed, progress=count)
+    return [shield_table(found.cells, cells)]
 
 
 def policy_and_config(path: Path) -> tuple[Path, RunConfig]:
     """Return the policy directory that a run or checkpoint path means, and its run's configuration.
 
+    An artefact means itself, with the world that its policy was trained in.
+
     Raises:
         CheckpointError: there is no policy, or no run around it.
     """
-    policy = next(
-        (place for place in (path, path / "checkpoints" / "last") if (place / "model.safetensors").exists()), None
-    )
-    if policy is None:
-        raise CheckpointError(f"{path}: no policy here yet. Name a run that has trained, or one of its checkpoints.")
+    if is_artefact(path):
+        source = read_manifest(path).source
+        world = source.get("world")
+        env = None if world is None else configs.from_dict(AnyEnvConfig, world, f"{path}: the world")
+        return path, RunConfig(name=str(source.get("run")), env=env)
+    policy = checkpoint_of(path)
     for place in (path, *path.absolute().parents):
         if (place / "state.json").exists():
             return policy, configs.load(RunConfig, place / "config.json")

@@ -9,49 +9,44 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sinew.core.config import digest
-from sinew.core.errors import ConfigError
+from sinew.core.config import digest, to_dict
 from sinew.core.rundir import RunDir
 from sinew.data.stats import statistics
 from sinew.data.store import Store
 from sinew.data.windows import Windows
+from sinew.models.device import pick_device
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
 from sinew.recipes.bc import BehaviourCloning
-from sinew.recipes.config import DaggerConfig
+from sinew.recipes.config import DaggerConfig, GrpoConfig
 from sinew.recipes.dagger import Dagger
 from sinew.recipes.expert_rounds import ExpertRounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sinew.core.types import Recipe
     from sinew.run import RunConfig
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device that a name means; "auto" takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        ConfigError: there is no such device here.
-    """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
-    if not available.get(name.split(":")[0], False):
-        there = ", ".join(kind for kind, there in available.items() if there)
-        raise ConfigError(f"--device {name}: not on this machine, which has: {there}. Try --device auto.")
-    return torch.device(name)
-
-
 def run_path(config: RunConfig, root: Path) -> Path:
     """Return a run's directory; settings that change no result do not change it."""
-    return root / f"{config.name}-{digest(dataclasses.replace(config, workers=0))}"
+    config = dataclasses.replace(config, workers=0)
+    if isinstance(config.recipe, GrpoConfig):  # known by the digest of its files, wherever they lie
+        config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, start=""))
+    plain = _without_none(to_dict(config))
+    return root / f"{config.name}-{digest(plain)}"
 
 
 def store_path(config: RunConfig, root: Path) -> Path:
     """Return where the demonstrations of these settings lie; runs that need the same ones share them."""
-    return root / "data" / f"{config.name}-{digest(config.env, config.collect, config.seed)}"
+    collect = dataclasses.replace(config.collect, stills=0)
+    return root / "data" / f"{config.name}-{digest(config.world, collect, config.seed)}"
+
+
+def stills_path(config: RunConfig, root: Path) -> Path:
+    """Return where the stills of these settings lie; no seed changes them."""
+    return root / "data" / f"{config.name}-stills-{digest(config.world, config.collect.stills)}"
 
 
 def build_policy(config: RunConfig, demonstrations: Store) -> VLAPolicy:
@@ -71,7 +66,7 @@ def build_policy(config: RunConfig, demonstrations: Store) -> VLAPolicy:
 def build_recipe(
     config: RunConfig,
     policy: VLAPolicy,
-    demonstrations: Store,
+    data: Sequence[Store],
     rundir: RunDir,
     *,
     pool: Executor,
@@ -82,14 +77,15 @@ def build_recipe(
     Args:
         config: of the run.
         policy: what learns.
-        demonstrations: what it learns from.
+        data: what it learns from, demonstrations first.
         rundir: where a recipe keeps what it gathers itself.
         pool: processes that act.
         note: told what happens.
     """
     recipe = config.recipe
+    assert not isinstance(recipe, GrpoConfig)  # see run/improving.py
     inner = recipe.inner if isinstance(recipe, DaggerConfig) else recipe
-    stores = [demonstrations]
+    demonstrations, stores = data[0], list(data)
     if isinstance(recipe, DaggerConfig):
         stores.append(
             Store.open_or_create(rundir.data / "dagger", demonstrations.spec, tuple(demonstrations.target_sizes))
@@ -107,5 +103,12 @@ def build_recipe(
     if not isinstance(recipe, DaggerConfig):
         return cloning
     rounds = [max(1, round(share * config.loop.updates)) for share in recipe.rounds]
-    gather = ExpertRounds(config.env, recipe, rundir.data, config.seed, pool=pool, note=note)
-    return Dagger(cloning, stores[1], gather, rounds=rounds)
+    gather = ExpertRounds(config.world, recipe, rundir.data, config.seed, pool=pool, note=note)
+    return Dagger(cloning, stores[-1], gather, rounds=rounds)
+
+
+def _without_none(content: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    """Return the content without what is not set, so that a new setting changes no old run."""
+    if not isinstance(content, dict):
+        return content
+    return {name: _without_none(value) for name, value in content.items() if value is not None}

@@ -27,7 +27,9 @@ from sinew.run import RunConfig
 from sinew.run.clock import Clock
 from sinew.run.screen import console, counting, heading, say
 
-LOWER_IS_BETTER = {"loss": True, "score": False}
+CURVES = ("return", "kept", "loss", "action", "grounding", "lr", "grad_norm", "score")
+"""What the report draws, as far as a recipe measures it."""
+LOWER_IS_BETTER = {"loss": True, "score": False, "return": False}
 
 
 def write(config: RunConfig, rundir: RunDir, *, command: str, pool: Executor, timer: Clock) -> Path:
@@ -48,10 +50,10 @@ def write(config: RunConfig, rundir: RunDir, *, command: str, pool: Executor, ti
         failures=tuple(FilmedFailure(item, clip) for item, clip in zip(failed, failures, strict=True)),
         films=films,
         moments=tuple(_moments(card, config.loop.updates)),
-        curves=tuple(_curves(rows)),
+        curves=tuple(curves_of(rows)),
         facts=facts(config, rundir, found, timer),
         config=configs.to_dict(config),
-        explain=getattr(config.env.build(1), "split_notes", {}),
+        explain=getattr(config.world.build(1), "split_notes", {}),
         date=datetime.date.today().isoformat(),
     )
     path = write_report(rundir.path, content)
@@ -71,7 +73,7 @@ def report_again(path: Path) -> Path:
             f"{path}: no evaluation.json; only a run that was measured has a report. Finish it first."
         )
     config = configs.load(RunConfig, rundir.config)
-    command = _command(rundir)
+    command = card_command(rundir)
     with start_workers(config.workers) as pool:
         page = write(config, rundir, command=command, pool=pool, timer=Clock(path / "timings.json"))
     say(f"  {page}")
@@ -109,8 +111,8 @@ def facts(config: RunConfig, rundir: RunDir, found: summary.Evaluation, timer: C
     card = rundir.card.read_text(encoding="utf-8") if rundir.card.exists() else ""
     times = {f"{name}, wall": as_clock(phase["wall_s"]) for name, phase in timer.phases.items()}
     return {
-        "data": _rows_of(card, "Data"),
-        "policy": {f"{name} parameters": count for name, count in _rows_of(card, "Parameters").items()},
+        "data": card_rows(card, "Data"),
+        "policy": {f"{name} parameters": count for name, count in card_rows(card, "Parameters").items()},
         "training": {"recipe": config.recipe.kind, "updates": str(config.loop.updates), "seed": str(config.seed)},
         "time": {
             **times,
@@ -126,16 +128,16 @@ def _film(
     config: RunConfig, rundir: RunDir, failed: Sequence[Failure], pool: Executor
 ) -> tuple[Clip, tuple[Clip, ...], tuple[Clip, ...]]:
     """Film the hero, the failures and one more episode of each task, in parallel."""
-    world, policy = config.env.build(1), str(rundir.checkpoints / "last")
+    world, policy = config.world.build(1), str(rundir.checkpoints / "last")
     extra = max(0, config.evaluate.videos - 1 - len(failed))
     plain = [world.states("seen", task, 2)[1] for task in world.tasks][:extra]
-    jobs = [FilmJob(config.env, policy, hero_states(world, 4), rundir.videos / "hero.mp4", size=480)]
+    jobs = [FilmJob(config.world, policy, hero_states(world, 4), rundir.videos / "hero.mp4", size=480)]
     jobs += [
-        FilmJob(config.env, policy, (item.outcome.state_id,), rundir.videos / f"failure-{number + 1}.mp4")
+        FilmJob(config.world, policy, (item.outcome.state_id,), rundir.videos / f"failure-{number + 1}.mp4")
         for number, item in enumerate(failed)
     ]
     jobs += [
-        FilmJob(config.env, policy, (state,), rundir.videos / f"{task}.mp4")
+        FilmJob(config.world, policy, (state,), rundir.videos / f"{task}.mp4")
         for state, task in zip(plain, world.tasks, strict=False)
     ]
     clips: list[Clip] = []
@@ -151,10 +153,9 @@ def _moments(tryouts: Mapping[str, Any], updates: int) -> Iterator[Moment]:
         yield Moment(int(update) / updates, tuple(configs.from_dict(Rate, rate, "tryouts.json") for rate in rates))
 
 
-def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[Curve]:
-    names = [
-        name for name in ("loss", "action", "grounding", "lr", "grad_norm", "score") if any(name in row for row in rows)
-    ]
+def curves_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[Curve]:
+    """Yield the quantities of metrics.jsonl that a report draws."""
+    names = [name for name in CURVES if any(name in row for row in rows)]
     for name in names:
         points = [(float(row["update"]), float(row[name])) for row in rows if row.get(name) is not None]
         if points:
@@ -162,7 +163,7 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[Curve]:
             yield Curve(name, x, y, LOWER_IS_BETTER.get(name))
 
 
-def _rows_of(card: str, title: str) -> dict[str, str]:
+def card_rows(card: str, title: str) -> dict[str, str]:
     """Return the first two columns of a section's table in a run card."""
     section = card.partition(f"## {title}\n")[2].partition("\n## ")[0]
     cells = [
@@ -171,7 +172,8 @@ def _rows_of(card: str, title: str) -> dict[str, str]:
     return {row[0]: row[1] for row in cells[2:] if len(row) > 1}
 
 
-def _command(rundir: RunDir) -> str:
+def card_command(rundir: RunDir) -> str:
+    """Return the command that a run card says the run was started with."""
     card = rundir.card.read_text(encoding="utf-8") if rundir.card.exists() else ""
     return card.partition("## Command\n\n```\n")[2].partition("\n```")[0] or f"sinew report {rundir.path}"
 

@@ -12,18 +12,24 @@ import torch
 from sinew.core.errors import ConfigError
 from sinew.core.rundir import RunDir
 from sinew.data.collect import collect
+from sinew.data.stills import collect_stills
 from sinew.data.store import Store
 from sinew.engine import runcard
 from sinew.engine.progress import Progress, clock
 from sinew.engine.trainer import Trainer
 from sinew.engine.workers import num_cores, start_workers
 from sinew.evaluate.film import FilmJob, film_job, hero_states
-from sinew.recipes.config import DaggerConfig
+from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
 from sinew.run.clock import Clock
+from sinew.run.cloning import clone
+from sinew.run.cloning import next_steps as cloned_next_steps
+from sinew.run.improving import improve
 from sinew.run.measuring import Tryout, measure
-from sinew.run.parts import build_policy, build_recipe, run_path, store_path
+from sinew.run.parts import build_policy, build_recipe, run_path, stills_path, store_path
+from sinew.run.recordings import data_of, read_in
 from sinew.run.reporting import next_steps, pooled_report, write
 from sinew.run.screen import console, counting, heading, say
+from sinew.run.start import check_start
 
 if TYPE_CHECKING:
     from sinew.run import RunConfig
@@ -32,9 +38,12 @@ if TYPE_CHECKING:
 def train_seeds(config: RunConfig, *, root: Path, command: str, seeds: int) -> tuple[Path, ...]:
     """Train one run per seed and, for several, report on all of them together."""
     check(config)
+    store = None
+    if config.data is not None:
+        config, store = read_in(config, root)
     configs = [dataclasses.replace(config, seed=config.seed + number) for number in range(seeds)]
-    paths = tuple(train_one(one, root=root, command=command, alone=seeds == 1) for one in configs)
-    if seeds > 1:
+    paths = tuple(train_one(one, root=root, command=command, alone=seeds == 1, store=store) for one in configs)
+    if seeds > 1 and store is None:
         pooled_report(paths, run_path(config, root).with_name(f"{run_path(config, root).name}-{seeds}-seeds"))
     return paths
 
@@ -45,6 +54,7 @@ def check(config: RunConfig) -> None:
     Raises:
         ConfigError: with what was seen and wanted.
     """
+    check_start(config)
     if not 1 <= config.policy.execute <= config.policy.horizon:
         raise ConfigError(
             f"--policy.execute {config.policy.execute}: wanted 1 to {config.policy.horizon}, the --policy.horizon."
@@ -53,15 +63,35 @@ def check(config: RunConfig) -> None:
         raise ConfigError(
             f"--loop.updates {config.loop.updates}, --policy.history {config.policy.history}: both must be at least 1."
         )
-    if config.policy.grounding.weight:
-        known, wanted = config.env.build(1).target_names, [name for name, _ in config.policy.grounding.points]
+    if config.env is None or config.data is not None:
+        check_recorded(config)
+    elif config.policy.grounding.weight:
+        known, wanted = config.world.build(1).target_names, [name for name, _ in config.policy.grounding.points]
         if not set(wanted) <= set(known):
             raise ConfigError(
-                f"--policy.grounding.points: {', '.join(wanted)} wanted, {config.env.kind} labels {', '.join(known)}."
+                f"--policy.grounding.points: {', '.join(wanted)} wanted, {config.world.kind} labels {', '.join(known)}."
             )
 
 
-def train_one(config: RunConfig, *, root: Path, command: str, alone: bool) -> Path:
+def check_recorded(config: RunConfig) -> None:
+    """Refuse what cannot be done with recordings.
+
+    Raises:
+        ConfigError: with what was seen and wanted.
+    """
+    data = data_of(config)
+    if config.env is not None:
+        raise ConfigError(
+            f"--data {data.path}: {config.name} learns in its own world ({config.env.kind}). For recordings there is: "
+            f"sinew train bc --data {data.path}"
+        )
+    if not isinstance(config.recipe, BcConfig):
+        raise ConfigError(f"--recipe.kind {config.recipe.kind}: needs a world; recordings are learned with bc.")
+    if not 0 < data.tolerance < 1:
+        raise ConfigError(f"--data.tolerance {data.tolerance:g}: a share of an action's range, between 0 and 1.")
+
+
+def train_one(config: RunConfig, *, root: Path, command: str, alone: bool, store: Store | None = None) -> Path:
     """Run one training to its end and return its directory; a finished one is only pointed to.
 
     Args:
@@ -69,6 +99,7 @@ def train_one(config: RunConfig, *, root: Path, command: str, alone: bool) -> Pa
         root: directory that holds runs.
         command: what was typed.
         alone: whether to look at a finished run as the answer, not as one of several.
+        store: the recordings, for a run that learns from some.
 
     Raises:
         CheckpointError: another process works on it, or the directory is not a run's.
@@ -77,7 +108,7 @@ def train_one(config: RunConfig, *, root: Path, command: str, alone: bool) -> Pa
     if rundir.config.exists() and rundir.phase == "done":
         say(f"{rundir.path} is finished. Another seed: --seed {config.seed + 1}.")
         if alone:
-            next_steps(rundir.path)
+            _say_what_next(config, rundir.path)
         return rundir.path
     with rundir:
         start = rundir.claim(config, may_differ=("workers",))
@@ -87,21 +118,38 @@ def train_one(config: RunConfig, *, root: Path, command: str, alone: bool) -> Pa
         say(going_on)
         timer = Clock(rundir.path / "timings.json")
         torch.set_num_threads(num_cores())
-        with start_workers(config.workers) as pool:
-            _phases(config, rundir, root=root, command=command, pool=pool, timer=timer)
-    next_steps(rundir.path)
+        if store is not None:
+            clone(config, rundir, store, command=command, timer=timer)
+        else:
+            with start_workers(config.workers) as pool:
+                _phases(config, rundir, root=root, command=command, pool=pool, timer=timer)
+    _say_what_next(config, rundir.path)
     return rundir.path
+
+
+def _say_what_next(config: RunConfig, path: Path) -> None:
+    if config.data is None:
+        next_steps(path)
+    else:
+        cloned_next_steps(config, path)
 
 
 def _phases(config: RunConfig, rundir: RunDir, *, root: Path, command: str, pool: Executor, timer: Clock) -> None:
     """Do what is left to do; what is done already is found on disk."""
     first_look(config, rundir, pool)
-    with timer.phase("collect"):
-        demonstrations = collect_phase(config, store_path(config, root), pool)
+    improves = isinstance(config.recipe, GrpoConfig)
+    data: tuple[Store, ...] = ()
+    if not improves:
+        with timer.phase("collect"):
+            demonstrations = collect_phase(config, store_path(config, root), pool)
+            data = (demonstrations, *stills_phase(config, stills_path(config, root), pool))
     if rundir.phase in ("collect", "train"):
         rundir.enter("train")
         with timer.phase("train"):
-            train_phase(config, rundir, demonstrations, command=command, pool=pool, timer=timer)
+            if improves:
+                improve(config, rundir, command=command, pool=pool)
+            else:
+                train_phase(config, rundir, data, command=command, pool=pool, timer=timer)
         rundir.enter("evaluate")
     if rundir.phase == "evaluate":
         with timer.phase("evaluate"):
@@ -114,7 +162,7 @@ def _phases(config: RunConfig, rundir: RunDir, *, root: Path, command: str, pool
 
 def first_look(config: RunConfig, rundir: RunDir, pool: Executor) -> None:
     """Show the world at once: a picture in the terminal, and a film of the expert in the run directory."""
-    world = config.env.build(1)
+    world = config.world.build(1)
     state = hero_states(world, 1)[0]
     obs = world.reset([state])
     if console.is_terminal and console.color_system in ("256", "truecolor"):
@@ -124,7 +172,7 @@ def first_look(config: RunConfig, rundir: RunDir, pool: Executor) -> None:
         say(f'  "{obs.instruction[0]}"')
     path = rundir.videos / "expert.mp4"
     if not path.exists():
-        film = pool.submit(film_job, FilmJob(config.env, "expert", (state,), path, size=480))
+        film = pool.submit(film_job, FilmJob(config.world, "expert", (state,), path, size=480))
         film.add_done_callback(lambda _: say(f"  a first film, the scripted expert: {path}"))
 
 
@@ -132,24 +180,40 @@ def collect_phase(config: RunConfig, path: Path, pool: Executor) -> Store:
     """Record the demonstrations, or find them recorded."""
     heading("Demonstrations")
     with counting("episodes") as count:
-        store = collect(path, config.env, config.collect, seed=config.seed, pool=pool, on_progress=count)
+        store = collect(path, config.world, config.collect, seed=config.seed, pool=pool, on_progress=count)
     say(f"  {store.num_episodes} episodes, {store.num_frames} frames in {path}")
     return store
 
 
+def stills_phase(config: RunConfig, path: Path, pool: Executor) -> tuple[Store, ...]:
+    """Record the stills, or find them recorded; none where none are wanted."""
+    count = config.collect.stills
+    if not count:
+        return ()
+    with counting("stills") as tell:
+        store = collect_stills(path, config.world, count, pool=pool, on_progress=tell)
+    say(f"  {store.num_frames} stills of further scenes in {path}")
+    return (store,)
+
+
 def train_phase(
-    config: RunConfig, rundir: RunDir, demonstrations: Store, *, command: str, pool: Executor, timer: Clock
+    config: RunConfig, rundir: RunDir, data: tuple[Store, ...], *, command: str, pool: Executor, timer: Clock
 ) -> None:
     """Train to the end, trying the policy out on the way."""
     heading("Training")
+    demonstrations = data[0]
     with Progress(config.loop.updates, console=console) as progress:
         policy = build_policy(config, demonstrations)
-        recipe = build_recipe(config, policy, demonstrations, rundir, pool=pool, note=progress.note)
+        recipe = build_recipe(config, policy, data, rundir, pool=pool, note=progress.note)
         plan = runcard.Plan(
             purpose=f"{config.name}: a policy that follows instructions, trained with {config.recipe.kind}.",
             command=command,
             config=config,
-            data={"episodes": demonstrations.num_episodes, "frames": demonstrations.num_frames},
+            data={
+                "episodes": demonstrations.num_episodes,
+                "frames": demonstrations.num_frames,
+                "stills": sum(store.num_frames for store in data[1:]),
+            },
             risks=risks(config, demonstrations),
         )
         runcard.start(rundir, plan, recipe.modules)
@@ -163,6 +227,7 @@ def train_phase(
 
 def risks(config: RunConfig, demonstrations: Store) -> tuple[str, ...]:
     """Return what may go wrong with this run, in sentences."""
+    assert not isinstance(config.recipe, GrpoConfig)
     found: list[str] = []
     held_out = sum(record.held_out for record in demonstrations.records)
     if held_out == 0:

@@ -1,0 +1,216 @@
+"""Training from recordings to a report: read in, train, measure on held-out episodes; goes on where it stopped."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sinew.core import config as configs
+from sinew.core.errors import ConfigError
+from sinew.core.files import read_json, write_json
+from sinew.core.rundir import RunDir
+from sinew.data.store import Store
+from sinew.engine import runcard
+from sinew.engine.progress import Progress
+from sinew.engine.progress import clock as as_clock
+from sinew.engine.track import draw_curves, read_rows
+from sinew.engine.trainer import Trainer
+from sinew.evaluate.offline import OfflineError
+from sinew.evaluate.recorded import RecordedContent, write_recorded
+from sinew.models.transfer import Transfer
+from sinew.recipes.bc import BehaviourCloning
+from sinew.recipes.config import BcConfig
+from sinew.run import RunConfig
+from sinew.run.clock import Clock
+from sinew.run.offline import FILE, OfflineRecord, OfflineTryout, in_words, load, measure
+from sinew.run.parts import pick_device
+from sinew.run.recordings import Lessons, build, data_of, lessons
+from sinew.run.reporting import card_command, card_rows, curves_of
+from sinew.run.screen import console, heading, say
+
+TAKEN = "init.json"
+"""What was taken from the weights that training began with, a line each."""
+
+
+def clone(config: RunConfig, rundir: RunDir, store: Store, *, command: str, timer: Clock) -> None:
+    """Do what is left to do of a run on recordings; the caller has claimed the directory."""
+    heading("Recordings")
+    known = lessons(config, store)
+    for text in describe(known):
+        say(f"  {text}")
+    if rundir.phase in ("collect", "train"):
+        rundir.enter("train")
+        with timer.phase("train"):
+            train_phase(config, rundir, known, command=command)
+        rundir.enter("evaluate")
+    if rundir.phase == "evaluate":
+        with timer.phase("evaluate"):
+            measure(config, rundir, known)
+        rundir.enter("report")
+    with timer.phase("report"):
+        write(config, rundir, timer=timer)
+    rundir.enter("done")
+
+
+def describe(known: Lessons) -> Iterator[str]:
+    """Yield what there is to learn from, in sentences."""
+    store = known.store
+    kept = sum(record.held_out for record in store.records)
+    sentences = len({record.instruction for record in store.records})
+    yield f"{store.num_episodes} episodes, {store.num_frames} frames, {sentences} sentences; {kept} episodes held out"
+    for name, share in known.labelled.items():
+        where = "in images" if name.startswith("image.") else "as numbers"
+        yield f"{name.removeprefix('image.')} is known {where} in {100 * share:.0f} % of the training frames"
+    if not known.labelled:
+        yield "nothing says where things are: the policy finds out by itself what to look at"
+
+
+def train_phase(config: RunConfig, rundir: RunDir, known: Lessons, *, command: str) -> None:
+    """Train to the end, measuring on held-out episodes on the way."""
+    heading("Training")
+    policy, taken = build(config, known)
+    if taken is not None:
+        _tell(taken, rundir)
+    if not isinstance(config.recipe, BcConfig):
+        raise ConfigError(
+            f"--recipe.kind {config.recipe.kind}: needs a world to act in; recordings are learned with bc."
+        )
+    recipe = BehaviourCloning(
+        policy,
+        known.windows(held_out=False),
+        config.recipe,
+        config.optim,
+        updates=config.loop.updates,
+        seed=config.seed,
+        device=pick_device(config.device),
+    )
+    with Progress(config.loop.updates, console=console) as progress:
+        runcard.start(rundir, _plan(config, known, command), recipe.modules)
+        tryout = OfflineTryout(config, rundir, recipe, lessons=known, note=progress.note)
+        trainer = Trainer(
+            recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=progress.show, on_note=progress.note
+        )
+        state = trainer.run()
+    say(f"  {config.loop.updates} updates in {as_clock(state.elapsed_s)}")
+
+
+def write(config: RunConfig, rundir: RunDir, *, timer: Clock) -> Path:
+    """Write curves, the report and the end of the run card; return the report's path."""
+    heading("Report")
+    record = load(rundir.path / FILE)
+    rows = read_rows(rundir.metrics)
+    draw_curves(rows, rundir.curves)
+    tryouts: dict[str, Any] = read_json(rundir.path / "tryouts.json") if (rundir.path / "tryouts.json").exists() else {}
+    path = write_recorded(
+        rundir.path,
+        RecordedContent(
+            name=config.name,
+            command=card_command(rundir),
+            held_out=record.held_out,
+            training=record.training,
+            replays=record.replays,
+            moments=tuple(_moments(tryouts, config.loop.updates)),
+            chosen=record.update / config.loop.updates,
+            taken=tuple(read_json(rundir.path / TAKEN)) if (rundir.path / TAKEN).exists() else (),
+            curves=tuple(curve for curve in curves_of(rows) if curve.name != "score"),
+            facts=_facts(config, rundir, timer),
+            config=configs.to_dict(config),
+            next=tuple(_next(config, rundir.path)),
+            date=datetime.date.today().isoformat(),
+        ),
+    )
+    _finish_card(rundir, record, rows)
+    return path
+
+
+def report_again(path: Path) -> Path:
+    """Write a run's report again from what it measured."""
+    rundir = RunDir(path)
+    page = write(configs.load(RunConfig, rundir.config), rundir, timer=Clock(path / "timings.json"))
+    say(f"  {page}")
+    return page
+
+
+def next_steps(config: RunConfig, path: Path) -> None:
+    """Print how a finished run did, where to look, and what to type now."""
+    record = load(path / FILE)
+    say(f"\nHeld-out recordings: {in_words(record.held_out)}")
+    for name, unit, error in zip(record.held_out.action, record.held_out.units, record.held_out.error, strict=True):
+        say(f"  {name:<16}off by {error:.4g} {unit}")
+    if record.held_out.score > 2 * record.training.score:
+        say(
+            "It imitates what it learned from much better than what it never saw: more recordings, or weights to begin "
+            "with (--init), help most."
+        )
+    say(f"\nReport: {path / 'report.html'}")
+    for number, (command, text) in enumerate(_next(config, path)):
+        say(f"{'Next:' if number == 0 else '':<8}{command}   # {text}")
+
+
+def _next(config: RunConfig, path: Path) -> Iterator[tuple[str, str]]:
+    """Yield commands that make sense now, each with what it does."""
+    yield f"sinew evaluate {path}", "the held-out errors again, in numbers"
+    yield f"sinew export {path} --to onnx", "one folder that runs on the robot without torch"
+    if data_of(config).labels == "auto":
+        yield f"sinew data label {data_of(config).path}", "click the named thing in a few frames, then train again"
+
+
+def _tell(taken: Transfer, rundir: RunDir) -> None:
+    lines = list(taken.lines())
+    for text in lines:
+        say(f"  {text}")
+    write_json(rundir.path / TAKEN, lines)
+
+
+def _plan(config: RunConfig, known: Lessons, command: str) -> runcard.Plan:
+    store = known.store
+    held_out = sum(record.held_out for record in store.records)
+    risks: list[str] = []
+    if store.num_episodes < 50:
+        risks.append(f"{store.num_episodes} episodes are few: expect failures away from them.")
+    if len({record.instruction for record in store.records}) == 1:
+        risks.append(
+            "All episodes carry one sentence: the policy need not listen, and will do the same whatever is said."
+        )
+    failed = sum(not record.success for record in store.records)
+    if failed:
+        risks.append(f"{failed} episodes are marked as failures and are imitated like the others. Leave them out.")
+    return runcard.Plan(
+        purpose=f"{config.name}: a policy that imitates the recordings in {data_of(config).path}.",
+        command=command,
+        config=config,
+        data={"episodes": store.num_episodes, "frames": store.num_frames, "held-out episodes": held_out},
+        risks=tuple(risks),
+    )
+
+
+def _moments(tryouts: Mapping[str, Any], updates: int) -> Iterator[tuple[float, float, float]]:
+    for update, content in tryouts.items():
+        found = configs.from_dict(OfflineError, content, "tryouts.json")
+        yield int(update) / updates, found.score, found.accuracy
+
+
+def _facts(config: RunConfig, rundir: RunDir, timer: Clock) -> dict[str, dict[str, str]]:
+    card = rundir.card.read_text(encoding="utf-8")
+    times = {f"{name}, wall": as_clock(phase["wall_s"]) for name, phase in timer.phases.items()}
+    return {
+        "data": {"path": data_of(config).path, **card_rows(card, "Data")},
+        "policy": {f"{name} parameters": count for name, count in card_rows(card, "Parameters").items()},
+        "training": {"recipe": config.recipe.kind, "updates": str(config.loop.updates), "seed": str(config.seed)},
+        "time": {**times, "all, CPU": as_clock(timer.cpu_s)},
+    }
+
+
+def _finish_card(rundir: RunDir, record: OfflineRecord, rows: list[Any]) -> None:
+    found = record.held_out
+    results = {"held-out episodes": in_words(found), "training episodes": in_words(record.training)}
+    results |= {
+        f"{name}, held out": f"off by {error:.4g} {unit}"
+        for name, unit, error in zip(found.action, found.units, found.error, strict=True)
+    }
+    elapsed = max((float(row.get("elapsed_s", 0.0)) for row in rows), default=0.0)
+    skipped = max((int(row.get("skipped", 0)) for row in rows), default=0)
+    incidents = [f"{skipped} updates were skipped as not finite."] if skipped else []
+    runcard.finish(rundir, results=results, best_update=record.update, elapsed_s=elapsed, incidents=incidents)

@@ -1,0 +1,147 @@
+"""Measures a policy on recordings it never learned from: while it trains, at the end, and again when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from sinew.core import config as configs
+from sinew.core.files import point_link, read_json, write_json
+from sinew.core.rundir import RunDir
+from sinew.evaluate.offline import OfflineError, Replay, action_error, replay
+from sinew.models.policy import VLAPolicy
+from sinew.run.parts import pick_device
+from sinew.run.recordings import Lessons, data_of, lessons, read_in
+from sinew.run.screen import heading, say
+
+if TYPE_CHECKING:
+    from sinew.core.types import ChunkPolicy, Recipe
+    from sinew.run import RunConfig
+
+FILE = "offline.json"
+REPLAYS = 3
+"""Held-out episodes shown in the report: the best, the middle and the worst."""
+
+
+@dataclass(frozen=True)
+class OfflineRecord:
+    """What was measured of a run's chosen checkpoint, kept in ``offline.json``.
+
+    Attributes:
+        update: the checkpoint's update.
+        held_out: errors on episodes that training never saw. training: on those it learned from.
+        replays: held-out episodes, the best first.
+        schema_version: version of this record.
+    """
+
+    update: int
+    held_out: OfflineError
+    training: OfflineError
+    replays: tuple[Replay, ...] = ()
+    schema_version: int = 1
+
+
+class OfflineTryout:
+    """Measures the acting policy on held-out episodes during training; the trainer's ``on_eval``.
+
+    Results are kept in ``tryouts.json`` by update.
+
+    Args:
+        config: of the run. rundir: where results go. recipe: whose acting policy is tried.
+        lessons: the recordings. note: told in one line how it stands.
+    """
+
+    def __init__(
+        self, config: RunConfig, rundir: RunDir, recipe: Recipe[Any], *, lessons: Lessons, note: Callable[[str], None]
+    ) -> None:
+        self.config, self.recipe, self.note = config, recipe, note
+        self.windows = lessons.windows(held_out=True)
+        self.path = rundir.path / "tryouts.json"
+
+    def __call__(self, update: int) -> float | None:
+        """Return minus the held-out sampled-action error after this many updates."""
+        policy = cast("ChunkPolicy", self.recipe.acting())
+        found = action_error(policy, self.windows, tolerance=data_of(self.config).tolerance, seed=self.config.seed)
+        known: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
+        known[str(update)] = configs.to_dict(found)
+        write_json(self.path, {key: known[key] for key in sorted(known, key=int)})
+        self.note(f"{100 * update // self.config.loop.updates} % trained, on held-out episodes: {in_words(found)}")
+        return -found.score
+
+
+def in_words(found: OfflineError) -> str:
+    """Return errors in one line."""
+    deaf = "" if found.alignment is None else f", {100 * found.alignment:+.0f} % under another sentence"
+    return f"action error {100 * found.score:.2f} % of the range, {100 * found.accuracy:.0f} % of steps right{deaf}"
+
+
+def choose(rundir: RunDir) -> Path:
+    """Return the checkpoint with the lowest held-out error, the last one where none was tried out.
+
+    ``checkpoints/chosen`` points to it from now on: what is exported, served and measured.
+    """
+    name = "best" if (rundir.checkpoints / "best").is_dir() else "last"
+    point_link(rundir.checkpoints / "chosen", name)
+    return rundir.checkpoints / name
+
+
+def measure(config: RunConfig, rundir: RunDir, lessons: Lessons) -> OfflineRecord:
+    """Measure the chosen checkpoint and keep the record."""
+    heading("Evaluation")
+    place = choose(rundir)
+    found = measure_policy(config, place, lessons)
+    update = int(place.resolve().name)
+    record = OfflineRecord(update, found["held_out"], found["training"], _replays(config, place, lessons))
+    save(record, rundir.path / FILE)
+    say(f"  held-out: {in_words(record.held_out)}")
+    say(f"  training: {in_words(record.training)}")
+    return record
+
+
+def measure_policy(config: RunConfig, place: Path, lessons: Lessons) -> Mapping[str, OfflineError]:
+    """Return the errors of a policy directory, on held-out and on training episodes."""
+    policy = VLAPolicy.from_pretrained(place, device=str(pick_device(config.device)))
+    tolerance, seed = data_of(config).tolerance, config.seed
+    return {
+        name: action_error(policy, lessons.windows(held_out=name == "held_out"), tolerance=tolerance, seed=seed)
+        for name in ("held_out", "training")
+    }
+
+
+def measure_again(place: Path, config: RunConfig) -> None:
+    """Measure a policy directory of a run on the run's recordings once more, and print the errors."""
+    run = next(parent for parent in place.absolute().parents if (parent / "state.json").exists())
+    found = measure_policy(config, place, lessons(config, read_in(config, run.parent)[1]))
+    for name, error in found.items():
+        say(f"{name.replace('_', '-')} episodes: {in_words(error)}")
+        for action, unit, value in zip(error.action, error.units, error.error, strict=True):
+            say(f"  {action:<16}off by {value:.4g} {unit}")
+
+
+def save(record: OfflineRecord, path: Path) -> None:
+    """Write a record atomically."""
+    write_json(path, configs.to_dict(record))
+
+
+def load(path: Path) -> OfflineRecord:
+    """Read a record.
+
+    Raises:
+        DataError: the file is missing or not JSON.
+        ConfigError: it holds something else.
+    """
+    return configs.load(OfflineRecord, path)
+
+
+def _replays(config: RunConfig, place: Path, lessons: Lessons) -> tuple[Replay, ...]:
+    """Return the best, the middle and the worst held-out episode."""
+    policy = VLAPolicy.from_pretrained(place, device=str(pick_device(config.device)))
+    windows = lessons.windows(held_out=True)
+    every = [replay(policy, windows, number, seed=config.seed) for number in range(windows.num_episodes)]
+    ordered = sorted(every, key=lambda item: item.error)
+    places = np.linspace(0, len(ordered) - 1, min(REPLAYS, len(ordered))).round().astype(int)
+    return tuple(ordered[place] for place in dict.fromkeys(places.tolist()))

@@ -1,0 +1,135 @@
+"""From a file of recordings to a measured policy, by the commands that a user types; the smallest size."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sinew.cli.main import main
+from sinew.data.collect import collect
+from sinew.data.config import CollectConfig
+from sinew.data.formats.hdf5 import Hdf5
+from sinew.envs.tabletop.config import TabletopConfig
+
+WORLD = TabletopConfig(image_size=32, objects=2, colours=2, shapes=1, zones=1, mid_starts=0.0)
+FLAGS = (
+    "--size tiny --loop.updates 12 --loop.save-every 4 --loop.log-every 4 --loop.eval-at 0.5 1.0 --recipe.batch 16 "
+    "--workers 1 --device cpu"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a log of eight lifts, without labels or calibration, and a finished run on it."""
+    root = tmp_path_factory.mktemp("own")
+    settings = CollectConfig(episodes=8, mix={"lift": 1}, group=8, noise=(0.1,), flip=0.0, held_out=0.0)
+    store = collect(root / "recorded", WORLD, settings, seed=0)
+    cameras = {
+        name: dataclasses.replace(camera, intrinsics=None, pose=None) for name, camera in store.spec.cameras.items()
+    }
+    spec = dataclasses.replace(store.spec, cameras=cameras)
+    episodes = [store.episode(number) for number in range(store.num_episodes)]
+    sent = [dataclasses.replace(one, spec=spec, action=np.array(one.executed), targets={}) for one in episodes]
+    Hdf5.write(root / "log.hdf5", sent)
+    assert main(["train", "bc", "--data", str(root / "log.hdf5"), *FLAGS.split(), "--out", str(root / "runs")]) == 0
+    return root
+
+
+def run_of(place: Path) -> Path:
+    """Return the directory of the run."""
+    return next(path.parent for path in (place / "runs").glob("bc-*/state.json"))
+
+
+def test_everything_promised_is_there(place: Path) -> None:
+    run = run_of(place)
+    wanted = ["README.md", "config.json", "metrics.jsonl", "curves.png", "report.html", "offline.json", "tryouts.json"]
+    assert [name for name in wanted if not (run / name).is_file()] == []
+    assert json.loads((run / "state.json").read_text())["phase"] == "done"
+    assert (run / "checkpoints" / "chosen" / "model.safetensors").is_file()
+
+
+def test_the_chosen_checkpoint_has_the_least_held_out_error(place: Path) -> None:
+    run = run_of(place)
+    tried = json.loads((run / "tryouts.json").read_text())
+    scores = {int(update): np.mean(np.array(found["error"]) / found["ranges"]) for update, found in tried.items()}
+    assert set(scores) == {6, 12}
+    assert int((run / "checkpoints" / "chosen").resolve().name) == min(scores, key=lambda update: scores[update])
+    assert json.loads((run / "offline.json").read_text())["update"] == min(scores, key=lambda update: scores[update])
+
+
+def test_the_card_and_the_report_say_how_far_off_it_is(place: Path) -> None:
+    run = run_of(place)
+    error = json.loads((run / "offline.json").read_text())["held_out"]["error"]
+    assert f"| dx, held out | off by {error[0]:.4g} m |" in (run / "README.md").read_text()
+    page = (run / "report.html").read_text()
+    assert page.count('class="curve trace"') == 4  # one held-out episode, four actions
+    assert f"sinew train bc --data {place / 'log.hdf5'}" in page
+
+
+def test_the_same_command_finds_it_finished_and_says_what_now(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "bc", "--data", str(place / "log.hdf5"), *FLAGS.split(), "--out", str(place / "runs")]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "is finished" in said
+    assert "Held-out recordings: action error" in said
+    assert f"sinew export {run_of(place)} --to onnx" in said
+
+
+def test_it_is_measured_again_on_its_recordings(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = json.loads((run_of(place) / "offline.json").read_text())["held_out"]["error"][0]
+    assert main(["evaluate", str(run_of(place))]) == 0
+    said = capsys.readouterr().out
+    assert "held-out episodes: action error" in said
+    assert f"off by {wanted:.4g} m" in said
+
+
+def test_it_acts_in_a_world_with_the_same_robot(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = "--env.image-size 32 --env.objects 2 --env.colours 2 --env.shapes 1 --env.zones 1"
+    words = ["evaluate", str(run_of(place)), "--env", "tabletop", *world.split(), "--tasks", "lift", "--episodes", "1"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "lift" in said
+    assert "push" not in said
+
+
+def test_a_world_with_another_camera_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", str(run_of(place)), "--env", "tabletop", "--tasks", "lift", "--episodes", "1"]
+    assert main(words) == 2
+    assert "cameras.front.height" in capsys.readouterr().err
+
+
+def test_another_training_begins_with_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "bc", "--data", str(place / "log.hdf5"), *FLAGS.split(), "--seed", "1"]
+    assert main([*words, "--init", str(run_of(place)), "--out", str(place / "begun")]) == 0
+    said = capsys.readouterr().out
+    assert "weights taken" in said
+    assert "not taken" not in said
+    config = json.loads(next((place / "begun").glob("bc-*/config.json")).read_text())
+    assert config["init"]["path"] == str(run_of(place))
+    assert config["policy"]["grounding"]["states"] == ["next"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train bc", "Name your recordings"),
+        ("train bc --data nowhere.hdf5", "nowhere.hdf5: no such data set"),
+        ("train tabletop --data log.hdf5", "For recordings there is: sinew train bc --data log.hdf5"),
+        ("train bc --data log.hdf5 --recipe.kind dagger", "recordings are learned with bc"),
+        ("train bc --data log.hdf5 --data.tolerance 0", "--data.tolerance 0"),
+        ("train bc --data log.hdf5 --init nowhere", "nowhere: no such directory"),
+        ("collect bc", "knows no world"),
+        ("evaluate {run} --env tabletp", "Did you mean 'tabletop'?"),
+        ("evaluate {run} --env tabletop --env.image-size 32 --tasks fly", "there is no such task"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    words: str, said: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    assert main(words.format(run=run_of(place)).split()) == 2
+    assert said in capsys.readouterr().err

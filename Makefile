@@ -9,7 +9,7 @@ demo: ## from an empty machine to a trained policy and its report
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -e . && $(BIN)/sinew train tabletop
 
 test: $(VENV)/.dev ## the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 check: $(VENV)/.dev ## everything that reads the code without running it
 	$(BIN)/ruff check .

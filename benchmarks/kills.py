@@ -11,20 +11,25 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
 FLAGS = (  # noqa: SIM905  (reads as one types it)
-    "--size tiny --loop.updates 60 --loop.save-every 15 --collect.episodes 80 --collect.group 10 --recipe.episodes 16 "
-    "--recipe.rounds 0.4 --evaluate.episodes 6 --evaluate.extra 3 --evaluate.quick 2 --evaluate.videos 1"
+    "--size tiny --loop.updates 60 --loop.save-every 15 --collect.episodes 80 --collect.group 10 --collect.stills 900 "
+    "--recipe.episodes 16 --recipe.rounds 0.4 --evaluate.episodes 6 --evaluate.extra 3 --evaluate.quick 2 "
+    "--evaluate.videos 1"
 ).split()
+ORDER = ("start", "collect", "train", "evaluate", "report", "done")
+PHASES = ("collect", "train", "train", "evaluate")
+"""Where a run's kills fall: this share of them in each, in this order."""
 
 
 def main() -> None:
     """Print counts as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--per-run", type=int, default=10)
+    parser.add_argument("--per-run", type=int, default=20)
     options = parser.parse_args()
     draw = random.Random(0)
     phases: Counter[str] = Counter()
@@ -36,8 +41,8 @@ def main() -> None:
         same = 0
         for number in range(runs):
             out = root / f"killed-{number}"
-            for _ in range(options.per_run):
-                kill_once(out, draw.uniform(2.5, 6.5), phases)  # a start takes two of these seconds
+            for turn in range(options.per_run):
+                kill_in(PHASES[turn * len(PHASES) // options.per_run], out, draw, phases)
             if train(out).wait() != 0:
                 print(f"run {number} did not finish after its kills", file=sys.stderr)
             else:
@@ -45,11 +50,13 @@ def main() -> None:
     print(json.dumps({"runs": runs, "identical": same, "kills": sum(phases.values()), "phases": dict(phases)}))
 
 
-def kill_once(out: Path, seconds: float, phases: Counter[str]) -> None:
-    """Start or go on, and kill after so many seconds; a run that finished earlier is left alone."""
+def kill_in(wanted: str, out: Path, draw: random.Random, phases: Counter[str]) -> None:
+    """Start or go on, and kill at a random moment once the phase has begun; a run that ends earlier is left alone."""
     process = train(out)
+    while ORDER.index(phase(out)) < ORDER.index(wanted) and process.poll() is None:
+        time.sleep(0.02)
     try:
-        process.wait(timeout=seconds)
+        process.wait(timeout=draw.uniform(0.1, 4.5))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

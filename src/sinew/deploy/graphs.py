@@ -44,8 +44,7 @@ class Seeing(nn.Module):
 
     def see(self, images: list[Tensor], state: Tensor, ids: Tensor) -> Scene:
         """Return features and points of images (B, T, 3, h, w) per camera, state (B, T, S) and ids (B, N)."""
-        unit = self.policy.normalizer.to_unit("state", state)
-        return self.policy.network(dict(zip(self.policy.spec.cameras, images, strict=True)), ids, unit)
+        return self.policy.see(dict(zip(self.policy.spec.cameras, images, strict=True)), ids, state)
 
     def points(self, scene: Scene) -> tuple[Tensor, ...]:
         """Return the points, each (B, k), physical units."""

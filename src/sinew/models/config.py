@@ -68,7 +68,8 @@ class GroundingConfig:
         coordinates: names of the points that are taught where they are in space; None means all. The others are
             inputs of the head like any other feature, and mean nothing to people. Where targets hold "image.NAME",
             a point is taught where it lies in the images, too.
-        states: names of the points that are states of the robot, which lie nowhere in an image.
+        states: names of the points that are states of the robot, which lie nowhere in an image. When fed, the head
+            also gets the gap from the robot's state to them.
     """
 
     points: tuple[tuple[str, int], ...] = ()

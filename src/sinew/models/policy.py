@@ -17,6 +17,7 @@ from sinew.core.errors import CheckpointError, ConfigError, SpecError
 from sinew.core.files import read_json, write_json, write_text
 from sinew.core.history import ChunkQueue, History, next_actions
 from sinew.core.types import Batch, Features, NumpyObservation, Observation, RobotSpec, Rows
+from sinew.models.aim import Aim
 from sinew.models.config import HEADS, PolicyConfig
 from sinew.models.grounding import Projection, heat
 from sinew.models.language import WordIds
@@ -55,6 +56,8 @@ class VLAPolicy(nn.Module):
         calibrated = [camera.intrinsics is not None and camera.pose is not None for camera in spec.cameras.values()]
         cameras = zip(spec.cameras.values(), calibrated, strict=True)
         self.projections = nn.ModuleList([Projection(camera) if known else nn.Identity() for camera, known in cameras])
+        aimed = config.grounding.states or () if config.grounding.feed and config.state else ()
+        self.aims = nn.ModuleDict({name: Aim(spec.state_size, config.width) for name in aimed})
         self.history = History(config.history)
         self.queue = ChunkQueue(config.execute)
         self._points: dict[str, NDArray[np.float32]] = {}
@@ -93,7 +96,19 @@ class VLAPolicy(nn.Module):
     def encode(self, obs: Observation[Tensor]) -> Scene:
         """Return features and points for B observations with full history; simulator truth is not looked at."""
         ids = self.word_ids(obs.instruction).to(obs.state.device, non_blocking=True)
-        return self.network(obs.images, ids, self.normalizer.to_unit("state", obs.state))
+        return self.see(obs.images, ids, obs.state)
+
+    def see(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor) -> Scene:
+        """Return the same of images (B, T, 3, h, w) by camera, words (B, N) and state (B, T, S) in physical units."""
+        scene = self.network(images, ids, self.normalizer.to_unit("state", state))
+        if not self.aims:
+            return scene
+        tokens = scene.features.tokens
+        for name, aim in self.aims.items():
+            there = self.normalizer.to_physical(f"targets_{name}", scene.points[name])
+            gap = (there - state[:, -1]) / self.normalizer.get_buffer("state_std")
+            tokens = tokens + aim(gap)[:, None]
+        return dataclasses.replace(scene, features=dataclasses.replace(scene.features, tokens=tokens))
 
     # ---------------------------------------------------------------------- reinforcement learning
 

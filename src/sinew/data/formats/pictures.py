@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,22 +14,45 @@ from sinew.core.errors import DataError
 
 Picture = NDArray[np.uint8]
 """(h, w, 3) RGB."""
+KINDS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+"""File formats that are looked for; the many others that Pillow knows are older code, and some start programs."""
+MODES = ("RGB", "L", "P", "RGBA", "LA", "CMYK", "YCbCr", "1")
+UNSAFE = (
+    Image.DecompressionBombError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+)
+"""What Pillow's parsers raise besides on files that were damaged."""
+MAX_PIXELS = 64_000_000
+"""Pixels of the largest picture that is decoded; a file of a few bytes can claim any size."""
 
 
 def decode(content: bytes, where: str) -> Picture:
-    """Return the picture in PNG or JPEG bytes.
+    """Return the picture in PNG, JPEG, WebP, BMP or GIF bytes; the first one of several.
 
     Raises:
-        DataError: the bytes are no whole picture, or one of another depth.
+        DataError: the bytes are no whole picture, one of another depth, or one of more than ``MAX_PIXELS``.
     """
     try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow warns of is refused below, or harmless
+            image = Image.open(io.BytesIO(content), formats=KINDS)
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    f"{where}: an image of {image.height} x {image.width} px, {MAX_PIXELS // 1_000_000} million pixels "
+                    "are the most that is read. Scale it down, or leave it out."
+                )
+            image.load()
+    except (UnidentifiedImageError, OSError, ValueError, *UNSAFE) as error:
         raise DataError(
             f"{where}: not a readable image ({error}). Restore the file, or leave the episode out."
         ) from error
-    if image.mode not in ("RGB", "L", "P", "RGBA"):
+    if image.mode not in MODES:
         raise DataError(f"{where}: an image of mode {image.mode}, 8-bit colour is needed. Depth cannot be read yet.")
     return np.asarray(image.convert("RGB"))
 

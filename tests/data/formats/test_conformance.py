@@ -9,10 +9,10 @@ import pytest
 
 from data.formats.recordings import SPEC, cut_in_half, smooth_episode
 from sinew.core.errors import DataError, SpecError
-from sinew.data.formats import FORMATS
+from sinew.data.formats import WRITERS
 from sinew.data.formats.ingest import open_source, read_episode, robot_of
 
-CASES = [(name, storage) for name, kind in FORMATS.items() for storage in kind.storages]
+CASES = [(name, storage) for name, kind in WRITERS.items() for storage in kind.storages]
 EPISODES = [smooth_episode(number) for number in range(3)]
 
 
@@ -20,7 +20,7 @@ EPISODES = [smooth_episode(number) for number in range(3)]
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, Path]:
     name, storage = request.param
     path = tmp_path_factory.mktemp(name) / f"{name}.data"
-    FORMATS[name].write(path, EPISODES, storage=storage)
+    WRITERS[name].write(path, EPISODES, storage=storage)
     return name, storage, path
 
 
@@ -33,7 +33,7 @@ def copied(written: tuple[str, str, Path], tmp_path: Path) -> tuple[str, str, Pa
 def test_what_is_written_reads_back_the_same(written: tuple[str, str, Path]) -> None:
     name, storage, path = written
     source = open_source(path)
-    assert isinstance(source, FORMATS[name])
+    assert isinstance(source, WRITERS[name])
     spec = robot_of(source)
     assert spec == SPEC
     assert source.judged
@@ -87,7 +87,7 @@ def read_all(path: Path) -> None:
 
 def test_writing_over_something_is_refused(copied: tuple[str, str, Path]) -> None:
     with pytest.raises(DataError, match="something here already"):
-        FORMATS[copied[0]].write(copied[2], EPISODES, storage=copied[1])
+        WRITERS[copied[0]].write(copied[2], EPISODES, storage=copied[1])
 
 
 @pytest.mark.parametrize(("name", "storage"), CASES)
@@ -101,10 +101,10 @@ def test_a_failed_write_leaves_nothing(name: str, storage: str, tmp_path: Path) 
         (learner, DataError, "1 steps"),
     ):
         with pytest.raises(kind, match=words):
-            FORMATS[name].write(tmp_path / "out", [EPISODES[0], second], storage=storage)
+            WRITERS[name].write(tmp_path / "out", [EPISODES[0], second], storage=storage)
         assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError, match="no episodes"):
-        FORMATS[name].write(tmp_path / "out", [], storage=storage)
+        WRITERS[name].write(tmp_path / "out", [], storage=storage)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,7 +115,7 @@ def test_a_robot_without_state_and_with_one_action_round_trips(name: str, storag
     whole = smooth_episode(0)
     action = whole.action[:, :1].copy()
     episode = smooth_episode(0, spec=spec, state=np.zeros((5, 0), np.float32), action=action, executed=action)
-    FORMATS[name].write(tmp_path / "out", [episode], storage=storage)
+    WRITERS[name].write(tmp_path / "out", [episode], storage=storage)
     source = open_source(tmp_path / "out")
     assert robot_of(source) == spec
     np.testing.assert_array_equal(read_episode(source, 0, spec).action, action)

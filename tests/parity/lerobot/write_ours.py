@@ -8,7 +8,7 @@ import numpy as np
 
 from sinew.core.types import CameraSpec, RobotSpec
 from sinew.data.episode import Episode
-from sinew.data.formats import FORMATS, lerobot_write
+from sinew.data.formats import WRITERS, lerobot_write
 
 SPEC = RobotSpec(
     embodiment="toy",
@@ -65,7 +65,7 @@ def main(out):
         ("video", "video", episodes),
         ("single", "image", short),
     ):
-        FORMATS["lerobot"].write(out / name, written, storage=storage)
+        WRITERS["lerobot"].write(out / name, written, storage=storage)
         np.savez(
             out / f"{name}.npz",
             state=np.concatenate([item.state for item in written]),

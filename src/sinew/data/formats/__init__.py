@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sinew.data.formats.hdf5 import Hdf5
 from sinew.data.formats.lerobot import LeRobot
-from sinew.data.formats.source import Source
+from sinew.data.formats.source import Source, WritableSource
 
-FORMATS: dict[str, type[Source]] = {"hdf5": Hdf5, "lerobot": LeRobot}
-"""Formats by name; what a new one must answer to is ``formats.source.Source``."""
+WRITERS: dict[str, type[WritableSource]] = {"hdf5": Hdf5, "lerobot": LeRobot}
+"""Formats that are also written, by name; what one must answer to is ``formats.source.WritableSource``."""
+FORMATS: dict[str, type[Source]] = {**WRITERS}
+"""Formats by name, in the order in which their ``detect`` is asked; see ``formats.source.Source``."""

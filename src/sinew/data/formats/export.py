@@ -8,7 +8,7 @@ from pathlib import Path
 from sinew.core.errors import ConfigError, DataError
 from sinew.data.config import IngestConfig
 from sinew.data.episode import Episode
-from sinew.data.formats import FORMATS
+from sinew.data.formats import WRITERS
 from sinew.data.formats.ingest import open_source, read_episode, robot_of
 from sinew.data.formats.source import Progress
 from sinew.data.store import Store
@@ -40,9 +40,9 @@ def convert(
         ConfigError: there is no such format or storage.
         DataError: the data cannot be read, or cannot be told in that format; or ``out`` exists.
     """
-    if to not in FORMATS:
-        raise ConfigError(f"{to}: no such format. There are: {', '.join(FORMATS)}.")
-    kind = FORMATS[to]
+    if to not in WRITERS:
+        raise ConfigError(f"{to}: no such format to write. There are: {', '.join(WRITERS)}.")
+    kind = WRITERS[to]
     storage = storage or kind.storages[0]
     if storage not in kind.storages:
         raise ConfigError(f"{to} stores images as {' or '.join(kind.storages)}; {storage} was asked for.")

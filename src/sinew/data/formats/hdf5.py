@@ -37,11 +37,11 @@ from sinew.core.files import fsync_path
 from sinew.core.spec import check_spec
 from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
+from sinew.data.formats.hdf5_file import is_hdf5, opened
 from sinew.data.formats.pictures import scale
 from sinew.data.formats.robot import Facts, PartialSpec, match_cameras, partial_of
 from sinew.data.formats.source import check_lengths, check_tellable, check_writable, first_of, numbers, range_of
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
 GROUP = re.compile(r"episode_(\d+)")
 FIELDS = ("images", "actions", "robot_state", "instruction", "success")
 NEEDED = ("images", "actions", "instruction")
@@ -56,7 +56,7 @@ class Hdf5:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _opened(path) as file:
+        with opened(path) as file:
             present = [str(name) for name in file]  # bytes, where a name is not UTF-8
             found = {int(match[1]): name for name in present if (match := GROUP.fullmatch(name))}
             self.names = tuple(found[number] for number in sorted(found))
@@ -80,10 +80,7 @@ class Hdf5:
     @staticmethod
     def detect(path: Path) -> bool:
         """Return whether a file begins like HDF5."""
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
+        return is_hdf5(path)
 
     @staticmethod
     def spec_file(path: Path) -> Path:
@@ -97,7 +94,7 @@ class Hdf5:
 
     def reach(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the smallest and the largest action, (A,) each."""
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             rows = {f"{self.path}: {name}: actions": self._numbers(file[name], name, "actions") for name in self.names}
         return range_of(rows, self.facts.action_size)
 
@@ -105,7 +102,7 @@ class Hdf5:
         """Read one episode."""
         name = self.names[number]
         cameras = match_cameras(str(self.path), list(spec.cameras), list(self.facts.cameras))
-        with _opened(self.path, name) as file:
+        with opened(self.path, name) as file:
             group = file[name]
             action = self._numbers(group, name, "actions")
             state = np.zeros((len(action), 0), np.float32)
@@ -265,20 +262,6 @@ def _write_episode(group: Any, episode: Episode) -> None:  # noqa: ANN401  (h5py
     group.create_dataset("instruction", data=episode.instruction)
     group.create_dataset("success", data=bool(episode.success))
     group.attrs["task"] = episode.task
-
-
-@contextmanager
-def _opened(path: Path, name: str = "") -> Generator[Any]:
-    """Yield the open file; whatever h5py finds wrong with it is an error that names file and episode."""
-    h5py = require("h5py", extra="formats")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError, MemoryError) as error:
-        raise DataError(
-            f"{path}:{f' {name}:' if name else ''} cannot be read as HDF5 ({error}). It may have been cut off while "
-            "it was written; restore it from a copy."
-        ) from error
 
 
 @contextmanager

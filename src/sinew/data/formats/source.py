@@ -33,10 +33,8 @@ class Source(Protocol):
         files: all that the data set consists of.
         unread: columns that are there and are not read, for people.
         judged: whether the data say which episodes succeeded; where they do not, all count as successes.
-        storages: how images can be written, the default first.
     """
 
-    storages: ClassVar[tuple[str, ...]]
     path: Path
     facts: Facts
     lengths: tuple[int, ...]
@@ -73,6 +71,16 @@ class Source(Protocol):
             DataError: damaged, of other shapes or types, or not fitting the spec; names file, episode and frame.
         """
         ...
+
+
+class WritableSource(Source, Protocol):
+    """A format that can also be written.
+
+    Attributes:
+        storages: how images can be written, the default first.
+    """
+
+    storages: ClassVar[tuple[str, ...]]
 
     @staticmethod
     def write(

@@ -14,7 +14,7 @@ from sinew.core.errors import ConfigError
 from sinew.core.files import write_json
 from sinew.data.store import Store
 from sinew.safety.limits import ShieldLimits
-from toy_policy import save_run
+from toy_policy import Export, save_run
 
 ROBOT = """
 import numpy as np
@@ -62,6 +62,13 @@ def test_a_policy_runs_on_a_robot_and_is_recorded(place: Path, capsys: pytest.Ca
     store = Store.open(place / "episodes")
     assert store.spec.hz == 20.0
     assert f"{store.num_episodes} episodes recorded in episodes" in shown
+
+
+def test_an_artefact_runs_on_a_robot(place: Path, exported: Export, capsys: pytest.CaptureFixture[str]) -> None:
+    _, artefact = exported("mlp")
+    words = ["run", str(artefact), "--robot", "line_robot.py:Line", "--seconds", "0.4", "--limits", "limits.json"]
+    assert main([*words, "--budget", "0.9"]) == 0
+    assert "ended: time is up." in capsys.readouterr().out
 
 
 def test_a_robot_with_another_camera_is_refused_before_it_moves(

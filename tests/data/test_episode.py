@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sinew.core.errors import DataError
-from toy_data import random_episode
+from sinew.core.types import SensorSpec
+from toy_data import SPEC, random_episode
+
+SENSING = replace(SPEC, sensors={"depth": SensorSpec((2, 2), "mm", 10.0, dtype="uint16")})
 
 
 def changed(name: str, frame: int, value: int, to: float) -> np.ndarray[Any, Any]:
@@ -19,6 +23,9 @@ def test_a_good_episode_passes() -> None:
     random_episode(7).check()
     random_episode(7, targets={}, label_horizon=1).check()
     random_episode(7, targets={"goal": np.full((3, 2), np.nan, np.float32)}).check()
+    depth = {"depth": np.zeros((3, 2, 2), np.uint16)}
+    random_episode(7, spec=SENSING, sensors=depth, reward=np.zeros(3, np.float32), terminated=True).check()
+    random_episode(7, final_state=np.zeros(2, np.float32)).check()
 
 
 @pytest.mark.parametrize(
@@ -38,6 +45,15 @@ def test_a_good_episode_passes() -> None:
         ({"targets": {"goal": np.zeros(3, np.float32)}}, r"targets.goal has shape \(3,\)"),
         ({"targets": {"goal": np.zeros((2, 1), np.float32)}}, r"targets.goal has shape \(2, 1\)"),
         ({"label_horizon": 0}, "label_horizon is 0"),
+        ({"sensors": {"imu": np.zeros((3, 6), np.float32)}}, r"sensors has \['imu'\], the spec says \[\]"),
+        ({"spec": SENSING}, r"sensors has \[\], the spec says \['depth'\]"),
+        ({"spec": SENSING, "sensors": {"depth": np.zeros((3, 2, 2), np.float32)}}, "sensors.depth is float32, uint16"),
+        ({"spec": SENSING, "sensors": {"depth": np.zeros((3, 4), np.uint16)}}, r"sensors.depth has shape \(3, 4\)"),
+        ({"reward": np.zeros((3, 1), np.float32)}, r"reward has shape \(3, 1\), .* need \(3,\)"),
+        ({"reward": np.zeros(3)}, "reward is float64"),
+        ({"reward": np.array([0, np.nan, 0], np.float32)}, "frame 1: reward is nan"),
+        ({"final_state": np.zeros((1, 2), np.float32)}, r"final_state has shape \(1, 2\)"),
+        ({"final_state": np.array([0, np.inf], np.float32)}, "final_state is "),
         ({"state": changed("state", 1, 0, np.nan)}, "frame 1: state.position is nan"),
         ({"executed": changed("executed", 2, 1, np.inf)}, "frame 2: executed.honk is inf"),
         ({"action": changed("action", 2, 0, np.nan)}, "frame 2: action.move is nan"),

@@ -11,15 +11,23 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sinew.core.errors import DataError, SinewError, SpecError
+from sinew.core.types import SensorSpec
 from sinew.data.episode import Episode
 from sinew.data.store import Store
 from toy import ToyConfig
 from toy_data import SPEC, random_episode
+
+GOLDEN = Path(__file__).parent / "golden" / "store_1"
+"""Written before stores could hold sensors and rewards."""
+SENSING = replace(
+    SPEC, sensors={"lidar": SensorSpec((5,), "m", 10.0), "depth": SensorSpec((1, 2, 3), "mm", 10.0, dtype="uint16")}
+)
 
 
 def assert_same(one: Episode, two: Episode) -> None:
@@ -29,7 +37,13 @@ def assert_same(one: Episode, two: Episode) -> None:
         np.testing.assert_array_equal(one.images[name], images)
     for name, target in two.targets.items():
         np.testing.assert_array_equal(one.targets[name], target)
-    empty = {"images": {}, "targets": {}, "state": None, "action": None, "executed": None}
+    for name, readings in two.sensors.items():
+        np.testing.assert_array_equal(one.sensors[name], readings)
+    for name in ("reward", "final_state"):
+        assert (getattr(one, name) is None) == (getattr(two, name) is None)
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    arrays = ("state", "action", "executed", "reward", "final_state")
+    empty = {"images": {}, "targets": {}, "sensors": {}, **dict.fromkeys(arrays)}
     assert replace(one, **empty) == replace(two, **empty)  # type: ignore[arg-type]
 
 
@@ -67,6 +81,53 @@ def test_every_field_of_an_episode_is_kept(tmp_path: Path) -> None:
     episode = random_episode(5, instruction="größer\n☂", label_horizon=2, held_out=True, source="x", success=False)
     Store.create(tmp_path / "s", SPEC, ("goal",)).append([episode])
     assert_same(Store.open(tmp_path / "s").episode(0), episode)
+
+
+def sensing_episode(number: int, frames: int, **changes: Any) -> Episode:  # noqa: ANN401
+    """Return an episode with what only some data sets have: two sensors, rewards, how it ended."""
+    rng = np.random.default_rng(number)
+    content: dict[str, Any] = {
+        "spec": SENSING,
+        "sensors": {
+            "depth": rng.integers(0, 2**16, (frames, 1, 2, 3), dtype=np.uint16),
+            "lidar": np.where(rng.random((frames, 5)) < 0.5, np.nan, rng.random((frames, 5))).astype(np.float32),
+        },
+        "reward": rng.normal(size=frames).astype(np.float32),
+        "terminated": bool(number % 2),
+        "final_state": rng.normal(size=2).astype(np.float32) if number % 2 else None,
+    }
+    return random_episode(number, frames, **{**content, **changes})
+
+
+def test_sensors_rewards_and_the_end_are_kept(tmp_path: Path) -> None:
+    episodes = [sensing_episode(number, frames) for number, frames in enumerate((3, 1, 4))]
+    Store.create(tmp_path / "s", SENSING, ("goal",)).append(episodes)
+    store = Store.open(tmp_path / "s")
+    for number, episode in enumerate(episodes):
+        assert_same(store.episode(number), episode)
+        store.episode(number).check()
+    assert store.column("sensors.depth").shape == (8, 1, 2, 3)
+    assert store.column("reward").shape == (8,)
+
+
+def test_a_store_holds_sensors_and_rewards_in_all_episodes_or_none(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "s", SENSING, ("goal",))
+    store.append([sensing_episode(0, 3)])
+    with pytest.raises(DataError, match="has sensors depth, lidar and no rewards, the episodes before it have"):
+        store.append([sensing_episode(1, 3, reward=None)])
+    store.truncate(0)
+    store.append([sensing_episode(1, 3, reward=None)])
+    assert store.episode(0).reward is None
+    assert Store.open(tmp_path / "s").layout.reward is False
+
+
+def test_a_store_of_version_1_reads_as_ever_and_is_still_written_byte_for_byte(tmp_path: Path) -> None:
+    assert_same(Store.open(GOLDEN).episode(0), random_episode(0, 3))
+    assert_same(Store.open(GOLDEN).episode(1), random_episode(1, 2, label_horizon=1, held_out=True))
+    store = Store.create(tmp_path / "s", SPEC, ("goal",))
+    store.append([random_episode(0, 3), random_episode(1, 2, label_horizon=1, held_out=True)])
+    store.unlock()
+    assert contents(tmp_path / "s") == contents(GOLDEN)
 
 
 def test_views_show_what_is_appended_later(tmp_path: Path) -> None:
@@ -190,7 +251,7 @@ def test_missing_foreign_and_newer_stores_are_refused(tmp_path: Path) -> None:
         Store.open_or_create(tmp_path / "s", SPEC, ("aim",))
     assert Store.open_or_create(tmp_path / "s", SPEC, ("goal",)).num_episodes == 1
     (tmp_path / "s" / "store.json").write_text('{"schema_version": 99, "targets": {}}')
-    with pytest.raises(DataError, match="schema version 99, this sinew reads 1"):
+    with pytest.raises(DataError, match="schema version 99, this sinew reads 1 and 2"):
         Store.open(tmp_path / "s")
 
 

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError, DataError, SpecError
+from sinew.core.types import SensorSpec
 from sinew.data.episode import Episode
 from sinew.data.store import Store
 from sinew.data.windows import TaskCount, Windows
@@ -33,6 +34,15 @@ def random_episodes(first: int, count: int, seed: int) -> list[Episode]:
         )
         for number in range(first, first + count)
     ]
+
+
+def test_sensor_readings_come_with_the_history(tmp_path: Path) -> None:
+    spec = replace(SPEC, sensors={"force": SensorSpec((2,), "N", 10.0)})
+    readings = np.arange(6, dtype=np.float32).reshape(3, 2)
+    store = Store.create(tmp_path / "s", spec)
+    store.append([random_episode(0, 3, spec=spec, targets={}, sensors={"force": readings})])
+    obs = Windows([store], history=2, horizon=1).gather(np.array([0, 2])).obs
+    np.testing.assert_array_equal(obs.sensors["force"], readings[[[0, 0], [1, 2]]])
 
 
 @pytest.mark.parametrize(("history", "horizon", "seed"), [(1, 1, 0), (1, 4, 1), (3, 5, 2), (5, 2, 3)])

@@ -52,11 +52,15 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class SensorSpec:
-    """One further sensor (depth, lidar, force, ...): shape of a reading, unit and rate."""
+    """One further sensor (depth, lidar, force, ...): shape of a reading, unit, rate [1/s] and NumPy's type.
+
+    Readings of varying length, such as point clouds, are padded with NaN to the longest.
+    """
 
     shape: tuple[int, ...]
     unit: str
     hz: float
+    dtype: Literal["float32", "uint8", "int16", "uint16"] = "float32"
 
 
 @dataclass(frozen=True)

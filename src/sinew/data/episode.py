@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from sinew.core.errors import DataError
 from sinew.core.types import RobotSpec
@@ -35,6 +36,10 @@ class Episode:
         source: name of the data set it belongs to.
         id: state id it began at; unique within a source.
         held_out: kept for validation.
+        sensors: by name, (T, ...) of the shape and type that the spec says; NaN where a float has no reading.
+        reward: (T,) float32 for each step taken, None where none was recorded.
+        terminated: the episode ended by itself, so that nothing comes after; False: it was cut.
+        final_state: (S,) float32 after the last action, None where it was not recorded.
     """
 
     spec: RobotSpec
@@ -50,6 +55,10 @@ class Episode:
     source: str = ""
     id: str = ""
     held_out: bool = False
+    sensors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    reward: NDArray[np.float32] | None = None
+    terminated: bool = False
+    final_state: NDArray[np.float32] | None = None
 
     @property
     def num_frames(self) -> int:
@@ -61,8 +70,8 @@ class Episode:
 
         Raises:
             DataError: names episode, field and, for values, the first bad frame. Checked are names, shapes
-                and types of all columns, NaN and infinity in state, action and executed, and labels outside
-                their bounds or, for two-valued actions, between them.
+                and types of all columns, NaN and infinity in state, action, executed and reward, and labels
+                outside their bounds or, for two-valued actions, between them.
         """
         if self.num_frames == 0:
             raise self._error("state", "has no frames. Leave empty episodes out.")
@@ -81,25 +90,43 @@ class Episode:
             self._check_array(f"targets.{name}", target, target.shape[1:], np.float32)
             if target.ndim != 2:
                 raise self._error(f"targets.{name}", f"has shape {target.shape}, (frames, values) is needed.")
+        self._check_further()
         self._check_finite("state", self.state, self.spec.state)
         self._check_finite("action", self.action, self.spec.action)
         self._check_finite("executed", self.executed, self.spec.action)
         self._check_labels()
 
-    def _check_array(self, name: str, array: NDArray[np.generic], shape: tuple[int, ...], kind: type) -> None:
-        wanted = (self.num_frames, *shape)
+    def _check_further(self) -> None:
+        """Check what only some data sets have: sensors, rewards, the state after the last action."""
+        if set(self.sensors) != set(self.spec.sensors):
+            raise self._error(
+                "sensors", f"has {sorted(self.sensors)}, the spec says {sorted(self.spec.sensors)}. Correct the spec."
+            )
+        for name, sensor in self.spec.sensors.items():
+            self._check_array(f"sensors.{name}", self.sensors[name], tuple(sensor.shape), np.dtype(sensor.dtype))
+        if self.reward is not None:
+            self._check_array("reward", self.reward, (), np.float32)
+            self._check_finite("reward", self.reward[:, None])
+        if self.final_state is not None:
+            self._check_shape("final_state", self.final_state, (self.spec.state_size,), np.float32)
+            if not np.isfinite(self.final_state).all():
+                raise self._error("final_state", f"is {self.final_state}; leave it out where it is not known.")
+
+    def _check_array(self, name: str, array: NDArray[Any], shape: tuple[int, ...], kind: DTypeLike) -> None:
+        self._check_shape(name, array, (self.num_frames, *shape), kind)
+
+    def _check_shape(self, name: str, array: NDArray[Any], wanted: tuple[int, ...], kind: DTypeLike) -> None:
         if array.shape != wanted:
             raise self._error(name, f"has shape {array.shape}, the spec and {self.num_frames} frames need {wanted}.")
         if array.dtype != kind:
             raise self._error(name, f"is {array.dtype}, {np.dtype(kind)} is needed.")
 
-    def _check_finite(self, name: str, array: NDArray[np.float32], parts: tuple[str, ...]) -> None:
+    def _check_finite(self, name: str, array: NDArray[np.float32], parts: tuple[str, ...] = ()) -> None:
         bad = ~np.isfinite(array)
         if bad.any():
             frame, value = np.argwhere(bad)[0]
-            raise self._error(
-                f"{name}.{parts[value]}", f"is {array[frame, value]}; leave such episodes out.", int(frame)
-            )
+            part = f"{name}.{parts[value]}" if parts else name
+            raise self._error(part, f"is {array[frame, value]}; leave such episodes out.", int(frame))
 
     def _check_labels(self) -> None:
         low, high = np.asarray(self.spec.low), np.asarray(self.spec.high)

@@ -19,7 +19,52 @@ from sinew.core.files import read_json, write_json
 from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 has neither sensors nor rewards; a store without them is still written as version 1."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What ``store.json`` says: which columns there are beside those that every store has.
+
+    Attributes:
+        targets: auxiliary labels and how many values each has, None until the first episode.
+        sensors: names of the sensors that are recorded.
+        reward: whether rewards are.
+    """
+
+    targets: Mapping[str, int | None]
+    sensors: tuple[str, ...] = ()
+    reward: bool = False
+
+    @classmethod
+    def of(cls, episode: Episode, order: Sequence[str] = ()) -> Layout:
+        """Return the layout of a store that begins with this episode, its targets in this order."""
+        sizes = {name: episode.targets[name].shape[1] for name in order or episode.targets}
+        return cls(sizes, tuple(sorted(episode.sensors)), episode.reward is not None)
+
+    @classmethod
+    def read(cls, path: Path) -> Layout:
+        """Read ``store.json``.
+
+        Raises:
+            DataError: missing, broken or of another schema version.
+        """
+        content = read_json(path)
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version not in (1, SCHEMA_VERSION):
+            raise DataError(
+                f"{path}: schema version {version}, this sinew reads 1 and {SCHEMA_VERSION}. "
+                "Update sinew or collect again."
+            )
+        return cls(dict(content["targets"]), tuple(content.get("sensors", ())), bool(content.get("reward", False)))
+
+    def write(self, path: Path) -> None:
+        """Write ``store.json``."""
+        content: dict[str, Any] = {"schema_version": 1, "targets": dict(self.targets)}
+        if self.sensors or self.reward:
+            content |= {"schema_version": SCHEMA_VERSION, "sensors": list(self.sensors), "reward": self.reward}
+        write_json(path, content)
 
 
 @dataclass(frozen=True)
@@ -42,6 +87,8 @@ class Record:
     source: str
     id: str
     crc: int
+    terminated: bool = False
+    final_state: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, episode: Episode, *, offset: int, crc: int) -> Record:
@@ -57,11 +104,17 @@ class Record:
             source=episode.source,
             id=episode.id,
             crc=crc,
+            terminated=bool(episode.terminated),
+            final_state=None if episode.final_state is None else tuple(episode.final_state.tolist()),
         )
 
     def line(self) -> bytes:
-        """Return the line as written."""
-        return (json.dumps(dataclasses.asdict(self), ensure_ascii=False) + "\n").encode()
+        """Return the line as written; what most data sets do not say is left out where they do not."""
+        content = dataclasses.asdict(self)
+        for name, unsaid in (("terminated", False), ("final_state", None)):
+            if content[name] == unsaid:
+                del content[name]
+        return (json.dumps(content, ensure_ascii=False) + "\n").encode()
 
 
 def read_log(path: Path) -> tuple[list[Record], list[int]]:
@@ -91,6 +144,10 @@ def read_log(path: Path) -> tuple[list[Record], list[int]]:
     return records, ends
 
 
+SUFFIX = {"float32": "f32", "uint8": "u8", "int16": "i16", "uint16": "u16"}
+"""Of a column's file, by the type of its values."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One raw file: its name, and the shape and type of one frame's value."""
@@ -105,17 +162,23 @@ class Column:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
-def columns_of(spec: RobotSpec, target_sizes: Mapping[str, int | None]) -> dict[str, Column]:
+def columns_of(spec: RobotSpec, layout: Layout) -> dict[str, Column]:
     """Return the columns by name in their order on disk; targets of unknown size are left out."""
     single, byte = np.dtype("<f4"), np.dtype(np.uint8)
     columns: dict[str, Column] = {}
     for name, camera in sorted(spec.cameras.items()):
         columns[f"images.{name}"] = Column(f"images.{name}.u8", (3, camera.height, camera.width), byte)
     sizes: dict[str, int | None] = {"state": spec.state_size, "action": spec.action_size, "executed": spec.action_size}
-    sizes |= {f"targets.{name}": size for name, size in sorted(target_sizes.items())}
+    sizes |= {f"targets.{name}": size for name, size in sorted(layout.targets.items())}
     for name, size in sizes.items():
         if size is not None:
             columns[name] = Column(f"{name}.f32", (size,), single)
+    if layout.reward:
+        columns["reward"] = Column("reward.f32", (), single)
+    for name in layout.sensors:
+        sensor = spec.sensors[name]
+        kind = np.dtype(sensor.dtype).newbyteorder("<")
+        columns[f"sensors.{name}"] = Column(f"sensors.{name}.{SUFFIX[kind.name]}", tuple(sensor.shape), kind)
     return columns
 
 
@@ -124,6 +187,9 @@ def arrays_of(episode: Episode, columns: Mapping[str, Column]) -> dict[str, NDAr
     arrays: dict[str, NDArray[Any]] = {f"images.{name}": images for name, images in episode.images.items()}
     arrays |= {"state": episode.state, "action": episode.action, "executed": episode.executed}
     arrays |= {f"targets.{name}": target for name, target in episode.targets.items()}
+    arrays |= {f"sensors.{name}": readings for name, readings in episode.sensors.items()}
+    if episode.reward is not None:
+        arrays["reward"] = episode.reward
     return {name: np.ascontiguousarray(arrays[name], column.dtype) for name, column in columns.items()}
 
 
@@ -133,26 +199,6 @@ def checksum(arrays: Iterable[NDArray[Any]]) -> int:
     for array in arrays:
         crc = zlib.crc32(array.data, crc)
     return crc
-
-
-def read_target_sizes(path: Path) -> dict[str, int | None]:
-    """Read ``store.json``: the targets and how many values each has, None where nothing was recorded yet.
-
-    Raises:
-        DataError: missing, broken or of another schema version.
-    """
-    content = read_json(path)
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        raise DataError(
-            f"{path}: schema version {version}, this sinew reads {SCHEMA_VERSION}. Update sinew or collect again."
-        )
-    return dict(content["targets"])
-
-
-def write_target_sizes(path: Path, sizes: Mapping[str, int | None]) -> None:
-    """Write ``store.json``."""
-    write_json(path, {"schema_version": SCHEMA_VERSION, "targets": dict(sizes)})
 
 
 def extend(path: Path, position: int, parts: Sequence[memoryview]) -> None:

@@ -98,6 +98,10 @@ class Recorder:
             label_horizon=self.label_horizon,
             source=self.source,
             id=self.state_ids[number],
+            sensors={
+                name: np.stack([frame.obs.sensors[name][frame.position, -1] for frame in frames])
+                for name in self.spec.sensors
+            },
         )
 
 

@@ -2,10 +2,12 @@
 
 A store is a directory::
 
-    store.json          schema version and targets
+    store.json          schema version, targets, sensors, whether there are rewards
     spec.json           the robot
     images.<cam>.u8     (N, 3, h, w) uint8, all episodes one after another
     state.f32 action.f32 executed.f32 targets.<name>.f32     (N, size) float32, little-endian
+    reward.f32          (N,) float32, where rewards were recorded
+    sensors.<name>.f32  (N, ...) as the spec says, .u8 .i16 .u16 for other types
     episodes.jsonl      one line per episode, written last: the commit
     writer.lock         while a process writes
 
@@ -15,7 +17,7 @@ line was never committed; it is ignored when reading and cut off by the next wri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from sinew.core.spec import check_spec
 from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
 from sinew.data.layout import (
+    Layout,
     Record,
     arrays_of,
     checksum,
@@ -36,8 +39,6 @@ from sinew.data.layout import (
     cut,
     extend,
     read_log,
-    read_target_sizes,
-    write_target_sizes,
 )
 from sinew.data.lock import WriterLock
 from sinew.data.reading import Reading
@@ -53,7 +54,7 @@ class Store:
     Attributes:
         path: the directory.
         spec: the robot.
-        target_sizes: auxiliary labels and how many values each has; None until the first episode.
+        layout: which columns are recorded.
         columns: the raw files by column name.
         records: the committed log, one entry per episode.
     """
@@ -87,7 +88,7 @@ class Store:
         if (path / "store.json").exists():
             raise DataError(f"{path}: holds a store already. Open it, or choose another place.")
         write_json(path / "spec.json", to_dict(spec))
-        write_target_sizes(path / "store.json", dict.fromkeys(target_names))
+        Layout(dict.fromkeys(target_names)).write(path / "store.json")
         return cls(path)
 
     @classmethod
@@ -124,6 +125,11 @@ class Store:
         return (Store.open, (self.path,))
 
     @property
+    def target_sizes(self) -> Mapping[str, int | None]:
+        """Auxiliary labels and how many values each has; None until the first episode."""
+        return self.layout.targets
+
+    @property
     def num_episodes(self) -> int:
         """Committed episodes."""
         return len(self.records)
@@ -137,7 +143,8 @@ class Store:
         """Return a read-only memory-mapped view of all committed frames, (N, ...).
 
         Args:
-            name: ``images.<cam>``, ``state``, ``action``, ``executed`` or ``targets.<name>``.
+            name: ``images.<cam>``, ``state``, ``action``, ``executed``, ``reward``, ``targets.<name>`` or
+                ``sensors.<name>``.
         """
         view = self._views.get(name)
         if view is None or len(view) != self.num_frames:
@@ -180,6 +187,10 @@ class Store:
             source=record.source,
             id=record.id,
             held_out=record.held_out,
+            sensors={name: arrays[f"sensors.{name}"] for name in self.layout.sensors},
+            reward=arrays.get("reward"),
+            terminated=record.terminated,
+            final_state=None if record.final_state is None else np.asarray(record.final_state, np.float32),
         )
 
     def append(self, episodes: Sequence[Episode]) -> None:
@@ -194,7 +205,7 @@ class Store:
             return
         self.lock()
         self._check(episodes)
-        self._settle_targets(episodes[0])
+        self._settle(episodes[0])
         num_frames = sum(episode.num_frames for episode in episodes)
         num_bytes = num_frames * sum(column.frame_bytes for column in self.columns.values())
         require_free(self.path, num_bytes, f"recording {len(episodes)} episodes")
@@ -263,8 +274,8 @@ class Store:
         Raises:
             DataError: files and log disagree.
         """
-        self.target_sizes = read_target_sizes(self.path / "store.json")
-        self.columns = columns_of(self.spec, self.target_sizes)
+        self.layout = Layout.read(self.path / "store.json")
+        self.columns = columns_of(self.spec, self.layout)
         self.records, self._line_ends = read_log(self._log)
         if self._reading is not None:
             self.records = self._reading.of(self.records)
@@ -287,6 +298,7 @@ class Store:
     def _check(self, episodes: Sequence[Episode]) -> None:
         sizes = {name: size for name, size in self.target_sizes.items() if size is not None and self.records}
         known = self.spec
+        layout = self.layout if self.records else Layout.of(episodes[0])
         for episode in episodes:
             episode.check()
             if episode.spec is not known:
@@ -303,16 +315,31 @@ class Store:
                     f"{sizes if set(sizes) == set(self.target_sizes) else sorted(self.target_sizes)}."
                 )
 
-    def _settle_targets(self, first: Episode) -> None:
-        """Write the targets' sizes down with the first episode."""
-        sizes = {name: first.targets[name].shape[1] for name in self.target_sizes}
-        if sizes != self.target_sizes:
-            write_target_sizes(self.path / "store.json", sizes)
-            self.target_sizes = {**sizes}
-            self.columns = columns_of(self.spec, sizes)
+            self._check_further(episode, layout)
+
+    def _check_further(self, episode: Episode, layout: Layout) -> None:
+        found = Layout.of(episode)
+        if (found.sensors, found.reward) != (layout.sensors, layout.reward):
+            raise DataError(
+                f"{self.path}: episode {episode.id} has {_said(found)}, the episodes before it have {_said(layout)}. "
+                "Keep them in a store of their own."
+            )
+
+    def _settle(self, first: Episode) -> None:
+        """Write down with the first episode which columns there are."""
+        layout = self.layout if self.records else Layout.of(first, order=tuple(self.layout.targets))
+        if layout != self.layout:
+            layout.write(self.path / "store.json")
+            self.layout = layout
+            self.columns = columns_of(self.spec, layout)
 
     def _cut(self) -> None:
         """Cut all files back to what is committed, the log first."""
         cut(self._log, self._log_bytes)
         for column in self.columns.values():
             cut(self.path / column.file, self.num_frames * column.frame_bytes)
+
+
+def _said(layout: Layout) -> str:
+    """Return in words which of the optional columns there are."""
+    return f"sensors {', '.join(layout.sensors) or 'none'} and {'rewards' if layout.reward else 'no rewards'}"

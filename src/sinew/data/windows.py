@@ -142,6 +142,7 @@ class Windows:
             images={name: self._take(f"images.{name}", store, seen) for name in self.spec.cameras},
             state=self._take("state", store, seen),
             instruction=tuple(self._instruction[number] for number in episode),
+            sensors={name: self._take(f"sensors.{name}", store, seen) for name in self.sensors},
             history_is_pad=past < 0 if self.history > 1 else None,
         )
         return NumpyBatch(
@@ -173,6 +174,7 @@ class Windows:
         self._task = [record.task for record in records]
         self._source = [record.source for record in records]
         self._target_sizes: dict[str, int] = {}
+        self._check_sensors()
         for store in self.stores:
             for name, size in store.target_sizes.items():
                 if size is not None and self._target_sizes.setdefault(name, size) != size:
@@ -181,13 +183,23 @@ class Windows:
                         "Record both from the same world."
                     )
 
+    def _check_sensors(self) -> None:
+        filled = [store for store in self.stores if store.num_episodes] or [self.stores[0]]
+        self.sensors = filled[0].layout.sensors
+        for store in filled[1:]:
+            if store.layout.sensors != self.sensors:
+                raise DataError(
+                    f"{store.path}: has sensors {list(store.layout.sensors)}, {filled[0].path} has "
+                    f"{list(self.sensors)}. Record both with the same sensors."
+                )
+
     def _take(self, name: str, store: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[Any]:
         """Copy frames (B, ...) out of a column; each row from the store it belongs to."""
         if len(self.stores) == 1:
             return self.stores[0].column(name).take(frames, axis=0)
         parts = [np.flatnonzero(store == number) for number in range(len(self.stores))]
-        shape, dtype = self.stores[0].columns[name].shape, self.stores[0].columns[name].dtype
-        taken = np.empty((*frames.shape, *shape), dtype)
+        column = next(source.columns[name] for source in self.stores if name in source.columns)
+        taken = np.empty((*frames.shape, *column.shape), column.dtype)
         for source, rows in zip(self.stores, parts, strict=True):
             if len(rows):
                 taken[rows] = source.column(name).take(frames[rows], axis=0)

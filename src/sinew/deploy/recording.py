@@ -107,6 +107,9 @@ class EpisodeRecorder:
                 success=success,
                 source=SOURCE,
                 id=f"{SOURCE}/{number}",
+                sensors={
+                    name: np.stack([obs.sensors[name][0, -1] for obs, _, _ in ticks]) for name in self.spec.sensors
+                },
             )
         ])  # fmt: skip
 

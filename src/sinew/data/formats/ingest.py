@@ -20,7 +20,7 @@ from sinew.data.episode import Episode
 from sinew.data.formats import FORMATS
 from sinew.data.formats.robot import PartialSpec, read_partial, resolve
 from sinew.data.formats.source import Progress, Source, first_of
-from sinew.data.layout import columns_of
+from sinew.data.layout import Layout, columns_of
 from sinew.data.record import number_of
 from sinew.data.store import Store
 
@@ -134,7 +134,7 @@ def held_out(tasks: Sequence[str], share: float) -> frozenset[int]:
 def _ingest(source: Source, spec: RobotSpec, config: IngestConfig, final: Path, *, on_progress: Progress) -> None:
     partial = final.with_name(f"{final.name}.partial")
     frames = sum(source.lengths)
-    per_frame = sum(column.frame_bytes for column in columns_of(spec, {}).values())
+    per_frame = sum(column.frame_bytes for column in columns_of(spec, Layout({}, tuple(sorted(spec.sensors)))).values())
     store = Store.open_or_create(partial, spec)
     store.lock()
     try:

@@ -52,10 +52,7 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class SensorSpec:
-    """One further sensor (depth, lidar, force, ...): shape of a reading, unit, rate [1/s] and NumPy's type.
-
-    Readings of varying length, such as point clouds, are padded with NaN to the longest.
-    """
+    """One further sensor (depth, lidar, ...): shape of a reading (padded with NaN), unit, rate [1/s], NumPy's type."""
 
     shape: tuple[int, ...]
     unit: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +34,21 @@ def epoch_frames(update: int, *, seed: int, batch: int, segments: Sequence[tuple
     if num_frames < 1:
         raise DataError(f"there are no frames to train on from update {first} on. Collect demonstrations first.")
     begin = (update - first) * batch
-    end = begin + batch
-    parts: list[NDArray[np.int64]] = []
-    for epoch in range(begin // num_frames, (end - 1) // num_frames + 1):
-        order = _permutation(seed, number, epoch, num_frames)
-        parts.append(order[max(begin - epoch * num_frames, 0) : end - epoch * num_frames])
-    return np.concatenate(parts)
+    return walk(begin, begin + batch, num_frames, partial(_permutation, seed, number, num_frames=num_frames))
+
+
+def walk(begin: int, end: int, num_frames: int, order: Callable[[int], NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return the frames at places ``begin`` .. ``end`` of a walk through one order of all frames after another.
+
+    Args:
+        begin: first place, from 0.
+        end: the place after the last one, larger.
+        num_frames: places an epoch has.
+        order: of an epoch, (num_frames,).
+    """
+    epochs = range(begin // num_frames, (end - 1) // num_frames + 1)
+    cuts = [(epoch, slice(max(begin - epoch * num_frames, 0), end - epoch * num_frames)) for epoch in epochs]
+    return np.concatenate([order(epoch)[cut] for epoch, cut in cuts])
 
 
 @lru_cache(maxsize=4)

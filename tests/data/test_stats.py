@@ -9,7 +9,8 @@ import pytest
 from sinew.core.errors import DataError
 from sinew.core.types import Statistics
 from sinew.data.episode import Episode
-from sinew.data.stats import statistics
+from sinew.data.moments import Moments, merge
+from sinew.data.stats import body_of, statistics, statistics_by_body
 from sinew.data.store import Store
 from toy_data import SPEC, random_episode
 
@@ -70,3 +71,33 @@ def test_a_column_without_any_value_is_an_error_that_names_it(tmp_path: Path) ->
         statistics([store_of(tmp_path / "s", [episode])])
     with pytest.raises(DataError, match="state has no value"):
         statistics([store_of(tmp_path / "held out", [replace(random_episode(0), held_out=True)])])
+
+
+def test_statistics_are_kept_by_body_and_quantiles_are_those_of_all_rows(tmp_path: Path) -> None:
+    wide = replace(SPEC, embodiment="wide")
+    parts = [
+        [random_episode(0, 5), random_episode(1, 90)],
+        [random_episode(2, 3)],
+        [random_episode(3, 4, spec=wide)],
+    ]
+    stores: list[Store] = []
+    for number, part in enumerate(parts):
+        stores.append(Store.create(tmp_path / str(number), part[0].spec, ("goal",)))
+        stores[-1].append(part)
+    found = statistics_by_body(stores, targets=())
+    assert [str(body) for body in found] == ["toy/delta@10Hz", "wide/delta@10Hz"]
+    rows = np.concatenate([stores[0].column("state"), stores[1].column("state")]).astype(np.float64)
+    pooled = found[body_of(SPEC)]["state"]
+    np.testing.assert_allclose(pooled.q99, np.quantile(rows, 0.99, axis=0), rtol=1e-6)
+    averaged = np.mean([np.quantile(store.column("state"), 0.99, axis=0) for store in stores[:2]], axis=0)
+    assert not np.allclose(pooled.q99, averaged, rtol=0.01)
+    moments = merge(*(Moments.of(store.column("state")) for store in stores[:2]))
+    np.testing.assert_allclose(pooled.std, moments.std, rtol=1e-6)
+    np.testing.assert_array_equal(found[body_of(wide)]["action"].mean, statistics([stores[2]])["action"].mean)
+
+
+def test_one_body_with_two_meanings_is_refused(tmp_path: Path) -> None:
+    other = replace(SPEC, state_units=("mm", "mm"))
+    stores = [Store.create(tmp_path / str(number), spec) for number, spec in enumerate((SPEC, other))]
+    with pytest.raises(DataError, match=r"both name the body .* but their state_units are"):
+        statistics_by_body(stores)

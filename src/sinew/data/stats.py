@@ -2,15 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
-from sinew.core.types import Statistics
+from sinew.core.types import RobotSpec, Statistics
 from sinew.data.store import Store
+
+
+@dataclass(frozen=True, order=True)
+class Body:
+    """What statistics of state and action belong to; those of different bodies are never pooled.
+
+    Attributes:
+        embodiment: name of the body.
+        control: what an action value means; with its rate where the size of a value depends on that.
+    """
+
+    embodiment: str
+    control: str
+
+    def __str__(self) -> str:
+        """Return both in one word."""
+        return f"{self.embodiment}/{self.control}"
+
+
+def body_of(spec: RobotSpec) -> Body:
+    """Return the body of a robot; a delta at another rate is another control mode, since it covers another time."""
+    control = f"{spec.kind}@{spec.hz:g}Hz" if spec.kind == "delta" else spec.kind
+    return Body(spec.embodiment, control if spec.rotation == "none" else f"{control}/{spec.rotation}")
+
+
+def statistics_by_body(
+    stores: Sequence[Store], targets: Sequence[str] | None = None
+) -> Mapping[Body, Mapping[str, Statistics]]:
+    """Return the statistics of each body over all its stores; see ``statistics``.
+
+    Raises:
+        DataError: stores that name the same body have other values in state or action, or a column is empty.
+    """
+    groups: dict[Body, list[Store]] = {}
+    for store in stores:
+        group = groups.setdefault(body_of(store.spec), [])
+        group.append(store)
+        for what in ("state", "state_units", "action", "action_units"):
+            one, two = getattr(group[0].spec, what), getattr(store.spec, what)
+            if one != two:
+                raise DataError(
+                    f"{store.path} and {group[0].path} both name the body {body_of(store.spec)}, but their {what} are "
+                    f"{list(two)} and {list(one)}. Give them the same, or different embodiments."
+                )
+    return {body: statistics(group, targets) for body, group in groups.items()}
 
 
 def statistics(stores: Sequence[Store], targets: Sequence[str] | None = None) -> dict[str, Statistics]:

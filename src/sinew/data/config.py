@@ -87,3 +87,19 @@ class DataConfig:
     labels: Literal["auto", "space", "image", "hindsight", "none"] = "auto"
     tolerance: float = 0.05
     fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """How images with text are read into a store.
+
+    Attributes:
+        image_size: (height, width) [px] of all images there.
+        fit: how they are brought to it: pad keeps all of an image and fills the rest with its mean colour, crop
+            fills the size and cuts what lies outside, stretch changes the aspect.
+        storage: jpeg (quality 95, without chroma subsampling) or raw bytes, which are exact and about ten times larger.
+    """
+
+    image_size: tuple[int, int] = (224, 224)
+    fit: Literal["pad", "crop", "stretch"] = "pad"
+    storage: Literal["jpeg", "raw"] = "jpeg"

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from data.formats.pairs import records
+from sinew.core.errors import DataError
+from sinew.data.config import TextConfig
+from sinew.data.formats.image_text import Turn
+from sinew.data.formats.llava import Llava
+from sinew.data.text_batches import NO_LOSS, Chat, text_batches, text_rows
+from sinew.data.text_ingest import open_text
+from sinew.data.text_store import TextStore
+
+
+def codes(text: str) -> list[int]:
+    return [ord(sign) for sign in text]
+
+
+CHAT = Chat(codes, image_ids=(-7, -7), human="H:", gpt="G:", end_ids=(3,), start="S", start_ids=(2,))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> TextStore:
+    path = tmp_path_factory.mktemp("pairs")
+    Llava.write(path / "set", records(10))
+    return open_text(path / "set", into=path, config=TextConfig(image_size=(8, 8), storage="raw"))
+
+
+def test_only_answers_and_their_end_are_learned() -> None:
+    turns = (Turn("human", "a<image>b"), Turn("gpt", "yes"), Turn("human", "c"), Turn("gpt", "no"))
+    ids, labels = CHAT.tokenize(turns)
+    assert ids == [2, *codes("SH:a"), -7, -7, *codes("bG:yes"), 3, *codes("H:cG:no"), 3]
+    learned = [one for one, label in zip(ids, labels, strict=True) if label != NO_LOSS]
+    assert learned == [*codes("yes"), 3, *codes("no"), 3]
+    assert all(label in (NO_LOSS, one) for one, label in zip(ids, labels, strict=True))
+
+
+def test_a_prompt_without_the_answer_has_the_same_ids() -> None:
+    turns = (Turn("human", "a<image>b"), Turn("gpt", "yes"))
+    whole, _ = CHAT.tokenize(turns)
+    asked, labels = CHAT.tokenize([turns[0], Turn("gpt", "")])
+    assert asked[:-1] == whole[: len(asked) - 1]
+    assert set(labels[:-1]) == {NO_LOSS}
+
+
+def test_the_first_stage_keeps_the_image_and_the_caption_only() -> None:
+    chat = Chat(codes, image_ids=(-7,), end_ids=(3,), plain=True)
+    turns = (Turn("human", "Describe it.\n<image>"), Turn("gpt", "A ramp."))
+    assert chat.tokenize(turns) == ([-7, *codes("A ramp."), 3], [NO_LOSS, *codes("A ramp."), 3])
+
+
+def test_rows_are_padded_and_cut(store: TextStore) -> None:
+    rows = text_rows(store, [1, 2])
+    assert rows.images.shape == (2, 2, 3, 8, 8)
+    assert not rows.images[0].any()
+    np.testing.assert_array_equal(rows.images[1, 1], store.record(2).images[1])
+    batch = rows.tokenized(CHAT, max_tokens=1000, pad=9)
+    lengths = [len(CHAT.tokenize(record.turns)[0]) for record in rows.records]
+    assert batch.input_ids.shape == batch.labels.shape == (2, max(lengths))
+    np.testing.assert_array_equal(batch.attention_mask.sum(axis=1), lengths)
+    short = int(np.argmin(lengths))
+    assert set(batch.input_ids[short, min(lengths) :]) == {9}
+    assert set(batch.labels[short, min(lengths) :]) == {NO_LOSS}
+    assert batch.ids is not None
+    assert batch.ids.tolist() == [1, 2]
+    cut = text_rows(store, [1]).tokenized(CHAT, max_tokens=6)
+    assert cut.input_ids.shape == (1, 6)
+    assert set(cut.labels[0]) == {NO_LOSS}
+
+
+def test_images_that_do_not_fit_are_refused(store: TextStore) -> None:
+    two = text_rows(store, [2])
+    needed = 1 + len("SH:") + 2 + len(" or ") + 2
+    assert two.tokenized(CHAT, max_tokens=needed).input_ids.shape == (1, needed)
+    with pytest.raises(DataError, match=f"record two: its images end at token {needed}, {needed - 1} are allowed"):
+        two.tokenized(CHAT, max_tokens=needed - 1)
+
+
+def test_every_record_comes_once_an_epoch_and_resuming_needs_no_state(store: TextStore) -> None:
+    batches = list(islice(text_batches(store, batch=5, seed=3), 4))
+    assert sorted(np.concatenate([rows.ids for rows in batches[:2]])) == list(range(10))
+    assert batches[0].ids.tolist() != batches[2].ids.tolist()
+    for number in range(4):
+        again = next(text_batches(store, batch=5, seed=3, start=number))
+        np.testing.assert_array_equal(again.ids, batches[number].ids)
+        np.testing.assert_array_equal(again.images, batches[number].images)
+    assert next(text_batches(store, batch=5, seed=4)).ids.tolist() != batches[0].ids.tolist()
+
+
+def test_held_out_records_are_not_trained_on(store: TextStore) -> None:
+    train, held = store.split(0.2)
+    seen = {int(one) for rows in islice(text_batches(store, batch=4, seed=0, among=train), 8) for one in rows.ids}
+    assert seen == {*train.tolist()}
+    assert not seen & {*held.tolist()}

@@ -18,6 +18,7 @@ from sinew.data.collect import shares
 from sinew.data.config import IngestConfig
 from sinew.data.episode import Episode
 from sinew.data.formats import FORMATS
+from sinew.data.formats.hub import located, spec_place
 from sinew.data.formats.robot import PartialSpec, read_partial, resolve
 from sinew.data.formats.source import Progress, Source, first_of
 from sinew.data.layout import Layout, columns_of
@@ -33,9 +34,13 @@ ORIGIN = "ingest.json"
 def open_source(path: Path) -> Source:
     """Open a recorded data set, its format found by looking at it.
 
+    Args:
+        path: file or directory, or the data set's name on the hub.
+
     Raises:
         DataError: nothing there, of no known format, or damaged.
     """
+    path = located(path)
     if not path.exists():
         raise DataError(f"{path}: no such data set.")
     for kind in FORMATS.values():
@@ -56,7 +61,7 @@ def robot_of(source: Source, config: IngestConfig | None = None) -> RobotSpec:
         ConfigError: the spec.json holds unknown fields or wrong values.
     """
     config = config or IngestConfig()
-    beside = type(source).spec_file(source.path)
+    beside = spec_place(source.path, type(source).spec_file(source.path))
     given = read_partial(beside) if beside.exists() else PartialSpec()
     if config.spec is not None:
         given = read_partial(config.spec).over(given)

@@ -108,10 +108,10 @@ def test_a_rate_that_contradicts_the_data_is_refused(tmp_path: Path) -> None:
         read_all(path)
 
 
-def test_an_older_version_is_refused_with_the_command_that_converts_it(tmp_path: Path) -> None:
+def test_a_version_that_is_not_known_is_refused(tmp_path: Path) -> None:
     path = golden("image", tmp_path)
-    change_json(path / "meta/info.json", codebase_version="v2.1")
-    with pytest.raises(DataError, match=r"codebase_version is v2\.1.*convert_dataset_v21_to_v30"):
+    change_json(path / "meta/info.json", codebase_version="v1.6")
+    with pytest.raises(DataError, match=r"codebase_version is v1\.6, read are v3\.0, v2\.1"):
         open_source(path)
 
 

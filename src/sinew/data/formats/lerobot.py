@@ -1,6 +1,6 @@
-"""Data sets in the layout of LeRobot v3.0, with images as PNG in the tables or as films.
+"""Data sets in the layout of LeRobot v3.0, v2.1 and v2.0, with images as PNG in the tables or as films.
 
-A directory::
+A directory, in v3.0 (``lerobot_v2`` says how the older ones differ)::
 
     meta/info.json                       rate, features with shapes and names, counts, patterns of paths
     meta/tasks.parquet                   sentence by task_index
@@ -12,7 +12,7 @@ A directory::
 Read are ``observation.state``, ``action``, images, ``next.success`` (an episode succeeded when it holds anywhere;
 without it all count as successes) and the sentence. A frame's number in a film is the integer nearest to
 seconds times rate, never a sum of seconds; the seconds in the table only have to agree with frame_index / fps
-to half a frame. Version 2 data sets are refused with the command that converts them.
+to half a frame.
 """
 
 from __future__ import annotations
@@ -27,16 +27,15 @@ from numpy.typing import NDArray
 from sinew.core.errors import DataError
 from sinew.core.types import CameraSpec, RobotSpec
 from sinew.data.episode import Episode
+from sinew.data.formats import lerobot_meta, lerobot_v2
 from sinew.data.formats.lerobot_meta import (
+    VERSION,
     Row,
     camera_name,
-    file_name,
     image_size,
     is_depth,
     names_of,
     read_info,
-    read_rows,
-    read_sentences,
     size_of,
 )
 from sinew.data.formats.lerobot_table import Frames, Table
@@ -61,7 +60,8 @@ class LeRobot:
         self.info = read_info(path)
         self.features: dict[str, dict[str, Any]] = self.info["features"]
         self.fps = float(self.info["fps"])
-        self.rows = tuple(read_rows(path, self.info))
+        contents = lerobot_meta if self.info["codebase_version"] == VERSION else lerobot_v2
+        self.rows = tuple(contents.read_rows(path, self.info))
         pictures = [name for name, item in self.features.items() if item["dtype"] in ("image", "video")]
         self.cameras = {camera_name(name): name for name in sorted(pictures) if not is_depth(self.features[name])}
         self.facts = self._facts()
@@ -71,7 +71,7 @@ class LeRobot:
         self.judged = SUCCESS in self.features
         known = {STATE, ACTION, SUCCESS, *NUMBERS, "index", *self.cameras.values()}
         self.unread = tuple(name for name in self.features if name not in known)
-        self._sentences = read_sentences(path)
+        self._sentences = contents.read_sentences(path)
         self._table: Table | None = None
 
     @staticmethod
@@ -92,9 +92,10 @@ class LeRobot:
 
     def reach(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the smallest and the largest action, (A,) each."""
-        files = sorted({row.file for row in self.rows})
-        tables = [self._open_table(file) for file in files]
-        rows = {f"{table.path}: {ACTION}": table.frames(ACTION, floating=True) for table in tables}
+        rows = {
+            f"{self.path / file}: {ACTION}": self._open_table(file).frames(ACTION, floating=True)
+            for file in sorted({row.file for row in self.rows})
+        }
         return range_of(rows, self.facts.action_size)
 
     def episode(self, number: int, spec: RobotSpec) -> Episode:
@@ -150,9 +151,9 @@ class LeRobot:
             said=partial_of(content, f"{self.path}/meta/info.json") if content else PartialSpec(),
         )
 
-    def _open_table(self, file: tuple[int, int]) -> Table:
+    def _open_table(self, file: str) -> Table:
         """Return the table of a file; the last one is kept, as episodes are read in order."""
-        path = self.path / file_name(self.info["data_path"], chunk_index=file[0], file_index=file[1])
+        path = self.path / file
         if self._table is None or self._table.path != path:
             pictures = [key for key in self.cameras.values() if self.features[key]["dtype"] == "image"]
             wanted = [ACTION, *NUMBERS]
@@ -196,8 +197,5 @@ class LeRobot:
             for number, content in enumerate(frames.pictures(key)):
                 yield decode(content, f"{where}, frame {number}")
             return
-        if key not in row.films or not self.info.get("video_path"):
-            raise DataError(f"{where}: the table of episodes does not say where its film is. Restore meta/episodes.")
-        chunk, file, first = row.films[key]
-        name = file_name(self.info["video_path"], video_key=key, chunk_index=chunk, file_index=file)
+        name, first = row.films[key]
         yield from read_frames(self.path / name, first, row.length, fps=self.fps, where=where)

@@ -1,4 +1,4 @@
-"""The table of contents of a LeRobot data set: info.json, sentences and the table of episodes."""
+"""The table of contents of a LeRobot data set: info.json, and for v3.0 the sentences and the table of episodes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from sinew.core.files import read_json
 from sinew.data.formats.lerobot_table import read_columns, text_column
 
 VERSION = "v3.0"
+"""What is written."""
+OLDER = ("v2.1", "v2.0")
+"""What is read as well; see ``lerobot_v2``."""
 NAMED = "task_name"
 """Our column in the table of episodes: a name for tables."""
+PLACE = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
+"""A part of a path to fill in."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +31,16 @@ class Row:
         length: T.
         instruction: the sentence.
         task: name for tables.
-        file: chunk and file of its rows.
-        films: chunk, file and number of the first frame, by feature.
+        file: that its rows are in, inside the data set.
+        films: by feature, the film inside the data set and the number of the first frame in it.
     """
 
     index: int
     length: int
     instruction: str
     task: str
-    file: tuple[int, int]
-    films: Mapping[str, tuple[int, int, int]]
+    file: str
+    films: Mapping[str, tuple[str, int]]
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -47,10 +52,10 @@ def read_info(path: Path) -> dict[str, Any]:
     file = path / "meta" / "info.json"
     info = read_json(file)
     version = info.get("codebase_version") if isinstance(info, dict) else None
-    if version != VERSION:
+    if version not in (VERSION, *OLDER):
         raise DataError(
-            f"{file}: codebase_version is {version}, {VERSION} is read here. Convert the data set: "
-            f"python -m lerobot.datasets.v30.convert_dataset_v21_to_v30 --repo-id={path.name}"
+            f"{file}: codebase_version is {version}, read are {', '.join((VERSION, *OLDER))}. Convert the data set "
+            "with lerobot's own scripts to one of them."
         )
     wanted = {"fps": (int, float), "features": dict, "data_path": str, "total_episodes": int}
     wrong = [name for name, kind in wanted.items() if not isinstance(info.get(name), kind)]
@@ -90,7 +95,6 @@ def read_rows(path: Path, info: Mapping[str, Any]) -> Iterator[Row]:
             f"{path}: meta/episodes holds no table. LeRobot writes it when a recording is finished (finalize()); "
             "one that was cut off before cannot be read."
         )
-    films = [name for name, item in info["features"].items() if item["dtype"] == "video" and not is_depth(item)]
     items = [(file, item) for file in files for item in _light(file)]
     if len(items) != info["total_episodes"]:
         raise DataError(
@@ -98,7 +102,7 @@ def read_rows(path: Path, info: Mapping[str, Any]) -> Iterator[Row]:
             "The recording was not finished, or files are missing; restore them."
         )
     for file, item in sorted(items, key=lambda pair: pair[1]["episode_index"]):
-        yield _row(file, item, films, float(info["fps"]))
+        yield _row(file, item, info)
 
 
 def camera_name(key: str) -> str:
@@ -106,18 +110,31 @@ def camera_name(key: str) -> str:
     return re.sub(r"^observation\.(images?\.)?", "", key)
 
 
+def films_of(info: Mapping[str, Any]) -> list[str]:
+    """Return the features that are kept as films."""
+    return [name for name, item in info["features"].items() if item["dtype"] == "video"]
+
+
 def file_name(pattern: str, **parts: Any) -> str:  # noqa: ANN401  (numbers and names)
-    """Return a path from a pattern in info.json.
+    """Return a path from a pattern in info.json, such as ``data/chunk-{chunk_index:03d}/file-000.parquet``.
 
     Raises:
-        DataError: the pattern asks for other parts.
+        DataError: the pattern asks for other parts, or leads out of the data set.
     """
+
+    def fill(match: re.Match[str]) -> str:
+        value = parts[match[1]]
+        return f"{value:0{int(match[2])}d}" if match[2] else str(value)
+
     try:
-        return pattern.format(**parts)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        name = PLACE.sub(fill, pattern)
+    except (KeyError, ValueError) as error:
         raise DataError(
             f"meta/info.json: the path {pattern!r} cannot be filled in ({error}). Restore the file."
         ) from error
+    if {"{", "}"} & set(name) or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DataError(f"meta/info.json: the path {pattern!r} is none inside the data set. Restore the file.")
+    return name
 
 
 def is_depth(feature: Mapping[str, Any]) -> bool:
@@ -173,35 +190,58 @@ def _light(file: Path) -> list[dict[str, Any]]:
     return table.to_pylist()
 
 
-def _row(file: Path, item: Mapping[str, Any], films: list[str], fps: float) -> Row:
-    where, length = f"{file}: episode {item['episode_index']}", item["length"]
+def check_length(where: str, length: object) -> int:
+    """Return an episode's length.
+
+    Raises:
+        DataError: it is no positive number.
+    """
     if not isinstance(length, int) or length < 1:
         raise DataError(f"{where}: has {length} frames. Leave empty episodes out.")
-    sentences = [text or "" for text in item["tasks"] or [""]]
+    return length
+
+
+def only_sentence(where: str, tasks: list[Any] | None) -> str:
+    """Return the one sentence of an episode; "" where it has none.
+
+    Raises:
+        DataError: it has several.
+    """
+    sentences = [str(text or "") for text in tasks or [""]]
     if len(sentences) > 1:
         raise DataError(
             f"{where}: has {len(sentences)} instructions ({'; '.join(sentences)}). Split it where they change."
         )
-    places: dict[str, tuple[int, int, int]] = {}
-    for key in films:
-        try:
-            parts = [
-                item[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
-            ]
-            first, after = round(parts[2] * fps), round(parts[3] * fps)
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{where}: does not say where the film of {key} is ({error}). Restore the file.") from error
-        if after - first != length:
-            raise DataError(
-                f"{where}: its film {key} runs from {parts[2]:g} s to {parts[3]:g} s, {after - first} frames at "
-                f"{fps:g} Hz, but it has {length} frames. Film and table must come from one recording; restore both."
-            )
-        places[key] = (parts[0], parts[1], first)
+    return sentences[0].strip()
+
+
+def _row(file: Path, item: Mapping[str, Any], info: Mapping[str, Any]) -> Row:
+    where = f"{file}: episode {item['episode_index']}"
+    length = check_length(where, item["length"])
+    sentence = only_sentence(where, item["tasks"])
     return Row(
         index=item["episode_index"],
         length=length,
-        instruction=sentences[0].strip(),
-        task=item.get(NAMED) or sentences[0].strip(),
-        file=(item["data/chunk_index"], item["data/file_index"]),
-        films=places,
+        instruction=sentence,
+        task=item.get(NAMED) or sentence,
+        file=file_name(info["data_path"], chunk_index=item["data/chunk_index"], file_index=item["data/file_index"]),
+        films={key: _film(where, item, info, key, length) for key in films_of(info)},
     )
+
+
+def _film(where: str, item: Mapping[str, Any], info: Mapping[str, Any], key: str, length: int) -> tuple[str, int]:
+    """Return where the film of an episode is, and which of its frames is the first."""
+    names = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+    fps = float(info["fps"])
+    try:
+        chunk, file, start, end = [item[f"videos/{key}/{name}"] for name in names]
+        first, after = round(start * fps), round(end * fps)
+        name = file_name(info["video_path"], video_key=key, chunk_index=chunk, file_index=file)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{where}: does not say where the film of {key} is ({error}). Restore the file.") from error
+    if after - first != length:
+        raise DataError(
+            f"{where}: its film {key} runs from {start:g} s to {end:g} s, {after - first} frames at "
+            f"{fps:g} Hz, but it has {length} frames. Film and table must come from one recording; restore both."
+        )
+    return name, first

@@ -15,14 +15,18 @@ from sinew.deploy.artefact import Manifest
 BATCHES = (1, 3, 8)
 
 
-class NoisyChunks(PointingPolicy, Protocol):
-    """A policy whose noise can be given: ``VLAPolicy`` and ``VLAInferenceEngine``."""
+class NoisyChunks(Protocol):
+    """Predicts chunks from noise that can be given."""
 
     def predict_action_chunk(
         self, obs: NumpyObservation, noise: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """Return chunks (B, H, A), physical units."""
         ...
+
+
+class NoisyPolicy(NoisyChunks, PointingPolicy, Protocol):
+    """A policy whose noise can be given: ``VLAPolicy`` and ``VLAInferenceEngine``."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,8 @@ class Parity:
 
 
 def compare_policies(
-    reference: NoisyChunks,
-    other: NoisyChunks,
+    reference: NoisyPolicy,
+    other: NoisyPolicy,
     manifest: Manifest,
     words: Sequence[str],
     *,
@@ -90,7 +94,7 @@ def random_observation(
 
 
 def _predict(
-    policy: NoisyChunks, obs: NumpyObservation, noise: NDArray[np.float32] | None
+    policy: NoisyPolicy, obs: NumpyObservation, noise: NDArray[np.float32] | None
 ) -> dict[str, NDArray[np.float32]]:
     chunk = policy.predict_action_chunk(obs, noise)
     return {"actions": chunk, **{f"points.{name}": value for name, value in policy.points().items()}}

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +133,13 @@ def export_run(path: Path, *, to: str, out: Path | None, episodes: int) -> bool:
     return _show_closed_loop(compared, to) and near
 
 
-def closed_loop(policy: VLAPolicy, engine: VLAInferenceEngine, config: RunConfig, *, episodes: int) -> Comparison:
+class Exported(NoisyChunks, Protocol):
+    """What stands for the policy elsewhere, such as the engine of an artefact."""
+
+    manifest: Manifest
+
+
+def closed_loop(policy: VLAPolicy, engine: Exported, config: RunConfig, *, episodes: int) -> Comparison:
     """Run both policies from the same initial states with the same noise, and return how their endings agree.
 
     Args:

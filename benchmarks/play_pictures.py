@@ -18,12 +18,11 @@ from sinew.run.play.game import Game
 from sinew.run.play.live import Live
 from sinew.run.play.web import Web
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from browser import Page, open_page
 
-PLACE = ROOT / "docs" / "play"
+PLACE = Path(__file__).resolve().parent.parent / "docs" / "play"
 ENDED = "['success', 'failure', 'late'].includes(state.phase)"
 
 

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError, DataError
+from sinew.data.config import Stage
 from sinew.data.draws import BLOCK, Draws, Plan
-from sinew.data.shares import Stage
 
 FRAMES = (40, 7, 300)
 

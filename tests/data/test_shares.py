@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sinew.core.errors import ConfigError
-from sinew.data.shares import Attention, Stage, shares, task_weights, weights_at
+from sinew.data.config import Stage
+from sinew.data.shares import Attention, shares, task_weights, weights_at
 
 
 def test_shares_follow_the_formula_worked_out_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -16,7 +17,9 @@ from sinew.core.errors import DataError
 from sinew.core.rollout import run_episodes
 from sinew.core.types import Batch, Cursor, Policy
 from sinew.data.config import AugmentConfig
+from sinew.data.mixture import Mixture, Part
 from sinew.data.store import Store
+from sinew.data.windows import Windows
 from sinew.engine.config import OptimConfig
 from sinew.recipes.bc import BehaviourCloning
 
@@ -114,3 +117,32 @@ def test_data_that_changed_under_a_saved_state_is_refused(store: Store, tmp_path
     other.load_state_dict(recipe.state_dict())
     with pytest.raises(DataError, match="was trained on"):
         next(other.batches(Cursor(1)))
+
+
+def mixing(store: Store, second: Store) -> BehaviourCloning:
+    plain = cloning([store], 10)
+    assert isinstance(plain.windows, Windows)
+    cut = {"history": plain.windows.history, "horizon": plain.windows.horizon}
+    parts = [Part("much", plain.windows), Part("little", Windows([second], **cut), 4.0)]
+    return BehaviourCloning(plain.policy, Mixture(parts), plain.config, OptimConfig(), updates=10, seed=0)
+
+
+def test_a_mixture_goes_on_bit_for_bit_after_scores_were_told(store: Store, tmp_path: Path) -> None:
+    second = demonstrations(tmp_path / "second", episodes=4)
+    whole = mixing(store, second)
+    stream = whole.batches(Cursor(0))
+    for _ in range(3):
+        whole.update(next(stream))
+    whole.turn_to(3, (0.5, 1.5))
+    state = whole.state_dict()
+    resumed = mixing(store, second)
+    resumed.load_state_dict(copy.deepcopy(state))
+    for one, two in zip(batches(whole, 3, 3), batches(resumed, 3, 3), strict=True):
+        assert one.source == two.source
+        assert torch.equal(one.obs.images["front"], two.obs.images["front"])
+        assert {"much", "little"} == set(one.source)
+        whole.update(one)
+        resumed.update(two)
+    assert all(torch.equal(a, b) for a, b in zip(whole.policy.parameters(), resumed.policy.parameters(), strict=True))
+    with pytest.raises(DataError, match="one data set has no weights"):
+        cloning([store], 10).turn_to(3, (1.0,))

@@ -113,6 +113,23 @@ def test_another_training_begins_with_it(place: Path, capsys: pytest.CaptureFixt
     assert config["policy"]["grounding"]["states"] == ["next"]
 
 
+def test_two_data_sets_are_learned_from_together(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(next((place / "runs" / "data").glob("log-*")))
+    words = ["train", "bc", "--data", str(place / "log.hdf5"), "--data", store, "--weights", "3", "1", *FLAGS.split()]
+    words += ["--data.mix.success-power", "1", "--out", str(place / "mixed")]
+    assert main(words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "source episodes frames weight drawn epochs log" in said
+    assert "from here on drawn: log x 1.00" in said
+    run = next((place / "mixed").glob("bc-*/state.json")).parent
+    card = (run / "README.md").read_text()
+    assert "weight 3, 75.0 % of what is drawn" in card
+    config = json.loads((run / "config.json").read_text())
+    assert [source["weight"] for source in config["data"]["mix"]["sources"]] == [3.0, 1.0]
+    assert set(json.loads((run / "sources.json").read_text())) == {"6", "12"}
+    assert main(["evaluate", str(run)]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -121,6 +138,9 @@ def test_another_training_begins_with_it(place: Path, capsys: pytest.CaptureFixt
         ("train tabletop --data log.hdf5", "For recordings there is: sinew train bc --data log.hdf5"),
         ("train bc --data log.hdf5 --recipe.kind dagger", "recordings are learned with bc"),
         ("train bc --data log.hdf5 --data.tolerance 0", "--data.tolerance 0"),
+        ("train bc --data log.hdf5 --weights 2", "name as many data sets"),
+        ("train bc --data log.hdf5 --data more.hdf5 --weights 2", "name as many data sets"),
+        ("train bc --data log.hdf5 --data more.hdf5 --data.mix.temperature 0", "temperature is 0"),
         ("train bc --data log.hdf5 --init nowhere", "nowhere: no such directory"),
         ("collect bc", "knows no world"),
         ("evaluate {run} --env tabletp", "Did you mean 'tabletop'?"),

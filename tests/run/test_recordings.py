@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from sinew.core.config import to_dict
 from sinew.core.errors import CheckpointError, ConfigError, DataError, SpecError
 from sinew.core.types import RobotSpec
-from sinew.data.config import DataConfig, IngestConfig
+from sinew.data.config import DataConfig, IngestConfig, MixConfig, SourceConfig
 from sinew.data.episode import Episode
 from sinew.data.formats.hdf5 import Hdf5
 from sinew.data.labels import Label, append, labels_path
 from sinew.data.store import Store
 from sinew.presets.bc import preset
 from sinew.run import InitConfig, RunConfig
-from sinew.run.recordings import build, lessons, read_in
+from sinew.run.lessons import build, lessons
+from sinew.run.parts import run_path
+from sinew.run.recordings import read_in
 from toy import ToyConfig
 from toy_data import random_episode
 
@@ -53,8 +56,8 @@ def config(path: Path, **data: object) -> RunConfig:
 
 def test_a_store_without_a_split_gets_one_that_the_fingerprint_knows(tmp_path: Path) -> None:
     path = recorded(tmp_path)
-    known, store = read_in(config(path), tmp_path)
-    assert sum(record.held_out for record in store.records) == 1
+    known, recordings = read_in(config(path), tmp_path)
+    assert sum(record.held_out for record in recordings[0].store.records) == 1
     assert known.data is not None
     assert known.data.fingerprint
     again, _ = read_in(config(path, ingest=IngestConfig(held_out=0.5)), tmp_path)
@@ -64,8 +67,8 @@ def test_a_store_without_a_split_gets_one_that_the_fingerprint_knows(tmp_path: P
 
 def test_a_new_click_is_other_data(tmp_path: Path) -> None:
     path = recorded(tmp_path)
-    before, store = read_in(config(path), tmp_path)
-    append(labels_path(path), [Label(store.records[0].id, 0, "target", "front", "seen", (0.5, 0.5))])
+    before, recordings = read_in(config(path), tmp_path)
+    append(labels_path(path), [Label(recordings[0].store.records[0].id, 0, "target", "front", "seen", (0.5, 0.5))])
     after, _ = read_in(config(path), tmp_path)
     assert before.data is not None
     assert after.data is not None
@@ -76,14 +79,15 @@ def test_large_images_are_scaled_and_it_is_said(tmp_path: Path, capsys: pytest.C
     spec = ToyConfig(size=200).spec
     images = {"front": np.zeros((5, 3, 200, 200), np.uint8)}
     Hdf5.write(tmp_path / "log.hdf5", episodes(3, spec=spec, images=images))
-    _, store = read_in(config(tmp_path / "log.hdf5"), tmp_path)
-    assert (store.spec.cameras["front"].height, store.spec.cameras["front"].width) == (128, 128)
+    _, recordings = read_in(config(tmp_path / "log.hdf5"), tmp_path)
+    camera = recordings[0].store.spec.cameras["front"]
+    assert (camera.height, camera.width) == (128, 128)
     assert "images of 200 x 200 are scaled to 128 x 128" in capsys.readouterr().out
 
 
 def test_recorded_coordinates_teach_before_anything_else(tmp_path: Path) -> None:
-    known, store = read_in(config(recorded(tmp_path, labelled=True)), tmp_path)
-    found = lessons(known, store)
+    known, recordings = read_in(config(recorded(tmp_path, labelled=True)), tmp_path)
+    found = lessons(known, recordings)
     assert found.labelled == {"goal": 1.0}
     assert ("goal", 1) in found.policy.grounding.points
     assert found.policy.grounding.coordinates == ("goal",)
@@ -94,8 +98,8 @@ def test_hindsight_teaches_the_next_state_and_clicks_teach_places(tmp_path: Path
     path = recorded(tmp_path)
     store = Store.open(path)
     append(labels_path(path), [Label(one.id, 1, "target", "front", "seen", (0.25, 0.5)) for one in store.records])
-    known, store = read_in(config(path), tmp_path)
-    found = lessons(known, store)
+    known, recordings = read_in(config(path), tmp_path)
+    found = lessons(known, recordings)
     assert found.policy.grounding.points == (("target", 3), ("next", SPEC.state_size))
     assert (found.policy.grounding.coordinates, found.policy.grounding.states) == ((), ("next",))
     assert set(found.labelled) == {"next", "image.target"}
@@ -111,53 +115,53 @@ def test_hindsight_teaches_the_next_state_and_clicks_teach_places(tmp_path: Path
 def test_clicks_alone_leave_the_rest_to_the_policy(tmp_path: Path) -> None:
     path = recorded(tmp_path)
     append(labels_path(path), [Label(Store.open(path).records[0].id, 0, "cup", "front", "seen", (0.5, 0.5))])
-    known, store = read_in(config(path, labels="image"), tmp_path)
-    found = lessons(known, store)
+    known, recordings = read_in(config(path, labels="image"), tmp_path)
+    found = lessons(known, recordings)
     assert found.policy.grounding.points == (("target", 3), ("cup", 2))
-    assert set(found.labels) == {"image.cup"}
+    assert set(found.labels[0]) == {"image.cup"}
 
 
 def test_without_labels_the_pointers_learn_alone(tmp_path: Path) -> None:
-    known, store = read_in(config(recorded(tmp_path), labels="none"), tmp_path)
-    found = lessons(known, store)
-    assert (found.policy.grounding.weight, found.labels) == (0.0, {})
+    known, recordings = read_in(config(recorded(tmp_path), labels="none"), tmp_path)
+    found = lessons(known, recordings)
+    assert (found.policy.grounding.weight, found.labels) == (0.0, ({},))
     policy, _ = build(known, found)
     batch = found.windows(held_out=False).gather(np.arange(5)).map(torch.from_numpy)
     assert set(policy.losses(batch)) == {"action"}
 
 
 def test_weights_to_begin_with_bring_their_words(tmp_path: Path) -> None:
-    known, store = read_in(config(recorded(tmp_path)), tmp_path)
-    first, _ = build(known, lessons(known, store))
+    known, recordings = read_in(config(recorded(tmp_path)), tmp_path)
+    first, _ = build(known, lessons(known, recordings))
     first.save_pretrained(_directory(tmp_path / "checkpoint"))
     other = recorded(tmp_path / "other", instruction="hurry up")
     begun = dataclasses.replace(
         config(other), policy=first.config, init=InitConfig(str(tmp_path / "checkpoint")), seed=1
     )
-    begun, store = read_in(begun, tmp_path)
-    policy, taken = build(begun, lessons(begun, store))
+    begun, recordings = read_in(begun, tmp_path)
+    policy, taken = build(begun, lessons(begun, recordings))
     assert taken is not None
     assert (taken.fresh, taken.new_words) == ((), ("hurry", "up"))
     assert policy.config.grounding == first.config.grounding
     assert {"go", "left", "hurry", "up"} <= set(policy.tokenizer.get_vocab())
     state = policy.normalizer.get_buffer("state_mean")
-    assert torch.allclose(state, torch.from_numpy(store.column("state")[: 5 * 5].mean(axis=0)), rtol=0.3)
+    assert torch.allclose(state, torch.from_numpy(recordings[0].store.column("state")[: 5 * 5].mean(axis=0)), rtol=0.3)
 
 
 def test_weights_of_another_robot_are_refused_unless_asked_for(tmp_path: Path) -> None:
-    known, store = read_in(config(recorded(tmp_path)), tmp_path)
-    policy, _ = build(known, lessons(known, store))
+    known, recordings = read_in(config(recorded(tmp_path)), tmp_path)
+    policy, _ = build(known, lessons(known, recordings))
     policy.save_pretrained(_directory(tmp_path / "checkpoint"))
     spec = dataclasses.replace(SPEC, embodiment="crane", state_units=("rad", "rad"))
     Hdf5.write(tmp_path / "crane.hdf5", episodes(spec=spec))
     begun = dataclasses.replace(
         config(tmp_path / "crane.hdf5"), policy=policy.config, init=InitConfig(str(tmp_path / "checkpoint"))
     )
-    begun, store = read_in(begun, tmp_path)
+    begun, recordings = read_in(begun, tmp_path)
     with pytest.raises(SpecError, match=r"another robot[\s\S]*state_units[\s\S]*--init\.other-robot True"):
-        build(begun, lessons(begun, store))
+        build(begun, lessons(begun, recordings))
     eyes = dataclasses.replace(begun, init=InitConfig(str(tmp_path / "checkpoint"), other_robot=True))
-    _, taken = build(eyes, lessons(eyes, store))
+    _, taken = build(eyes, lessons(eyes, recordings))
     assert taken is not None
     assert ("state_units", "('m', 'm')", "('rad', 'rad')") in taken.spec
 
@@ -176,8 +180,8 @@ def test_what_cannot_be_learned_from_is_refused(
     said: str, changes: dict[str, object], data: dict[str, object], tmp_path: Path
 ) -> None:
     def learn() -> None:
-        known, store = read_in(config(recorded(tmp_path, **changes), **data), tmp_path)
-        lessons(known, store)
+        known, recordings = read_in(config(recorded(tmp_path, **changes), **data), tmp_path)
+        lessons(known, recordings)
 
     with pytest.raises((ConfigError, DataError), match=said):
         learn()
@@ -185,8 +189,8 @@ def test_what_cannot_be_learned_from_is_refused(
 
 def test_one_sentence_can_stand_for_silence(tmp_path: Path) -> None:
     path = recorded(tmp_path, instruction="")
-    _, store = read_in(config(path, ingest=IngestConfig(instruction="lift it")), tmp_path)
-    assert {record.instruction for record in store.records} == {"lift it"}
+    _, recordings = read_in(config(path, ingest=IngestConfig(instruction="lift it")), tmp_path)
+    assert {record.instruction for record in recordings[0].store.records} == {"lift it"}
 
 
 def test_numbers_without_units_are_refused(tmp_path: Path) -> None:
@@ -205,9 +209,74 @@ def test_no_recordings_named_is_a_question_back() -> None:
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
     begun = dataclasses.replace(config(recorded(tmp_path)), init=InitConfig(str(tmp_path / "nowhere")))
-    begun, store = read_in(begun, tmp_path)
+    begun, recordings = read_in(begun, tmp_path)
     with pytest.raises(CheckpointError, match="nowhere: no such directory"):
-        build(begun, lessons(begun, store))
+        build(begun, lessons(begun, recordings))
+
+
+def mixed(*paths: Path, **mix: object) -> RunConfig:
+    """Return the preset at its smallest on several data sets."""
+    sources = tuple(SourceConfig(str(path), weight=1.0 + number) for number, path in enumerate(paths))
+    return dataclasses.replace(preset("tiny"), data=DataConfig(mix=MixConfig(sources, **mix)))
+
+
+def test_several_data_sets_are_one_mixture_with_the_labels_of_each(tmp_path: Path) -> None:
+    first, second = recorded(tmp_path), recorded(tmp_path / "second", instruction="go right")
+    append(labels_path(second), [Label(Store.open(second).records[0].id, 0, "cup", "front", "seen", (0.5, 0.25))])
+    known, recordings = read_in(mixed(first, second, task_power=1.0), tmp_path)
+    assert known.data is not None
+    assert known.data.mix is not None
+    assert [len(source.fingerprint) for source in known.data.sources] == [8, 8]
+    assert [one.name for one in recordings] == ["store", "store#2"]
+    found = lessons(known, recordings)
+    policy, _ = build(known, found)
+    assert {"left", "right"} <= set(policy.tokenizer.get_vocab())
+    windows = found.windows(held_out=False)
+    state = np.concatenate([windows.gather(np.arange(windows.num_frames)).obs.state[:, -1]])
+    np.testing.assert_allclose(policy.normalizer.get_buffer("state_mean").numpy(), state.mean(axis=0), rtol=1e-4)
+    batch = windows.gather(np.array([0, 25, 26]))
+    assert batch.source == ("store", "store#2", "store#2")
+    places = batch.targets["image.cup"]
+    assert np.isnan(places[0]).all()
+    assert [0.5, 0.25] in found.windows(held_out=False).gather(np.arange(50)).targets["image.cup"].tolist()
+    assert policy.losses(batch.map(torch.from_numpy))["grounding"].isfinite().all()
+    assert found.windows(held_out=True).num_episodes == 2
+
+
+def test_other_data_and_other_weights_are_another_run(tmp_path: Path) -> None:
+    first, second = recorded(tmp_path), recorded(tmp_path / "second", instruction="go right")
+    base = run_path(read_in(mixed(first, second), tmp_path)[0], tmp_path)
+    assert run_path(read_in(mixed(first, second, temperature=2.0), tmp_path)[0], tmp_path) != base
+    append(labels_path(second), [Label(Store.open(second).records[0].id, 0, "cup", "front", "seen", (0.5, 0.25))])
+    assert run_path(read_in(mixed(first, second), tmp_path)[0], tmp_path) != base
+
+
+def test_a_single_data_set_is_known_by_the_settings_it_was_known_by_before_there_were_mixtures() -> None:
+    known = {name for name, value in to_dict(DataConfig(path="x")).items() if value is not None}
+    assert known == {"path", "ingest", "labels", "tolerance", "fingerprint"}
+
+
+def test_images_of_all_data_sets_take_the_size_of_a_store_among_them(tmp_path: Path) -> None:
+    spec = ToyConfig(size=200).spec
+    images = {"front": np.zeros((5, 3, 200, 200), np.uint8)}
+    Hdf5.write(tmp_path / "log.hdf5", episodes(3, spec=spec, images=images))
+    _, recordings = read_in(mixed(recorded(tmp_path), tmp_path / "log.hdf5"), tmp_path)
+    assert [one.store.spec.cameras["front"].height for one in recordings] == [16, 16]
+
+
+def test_data_sets_of_two_robots_are_refused_with_every_difference(tmp_path: Path) -> None:
+    crane = dataclasses.replace(SPEC, embodiment="crane", hz=5.0)
+    store = Store.create(tmp_path / "crane", crane)
+    store.append(episodes(spec=crane))
+    store.unlock()
+    with pytest.raises(SpecError, match=r"embodiment[\s\S]*hz[\s\S]*docs/mixing\.md"):
+        read_in(mixed(recorded(tmp_path), store.path), tmp_path)
+
+
+def test_a_data_set_named_twice_over_is_refused() -> None:
+    both = dataclasses.replace(preset("tiny"), data=DataConfig(path="a", mix=MixConfig((SourceConfig("b"),))))
+    with pytest.raises(ConfigError, match="name each data set once"):
+        read_in(both, Path())
 
 
 def _directory(path: Path) -> Path:

@@ -54,9 +54,9 @@ def label(words: list[str]) -> int:
     from sinew.run.recordings import read_in
 
     ingest = IngestConfig(spec=options.spec, image_size=options.image_size, instruction=options.instruction)
-    _, store = read_in(RunConfig(data=DataConfig(path=str(options.path), ingest=ingest)), options.out)
+    _, (recorded,) = read_in(RunConfig(data=DataConfig(path=str(options.path), ingest=ingest)), options.out)
     page = LabelPage(
-        store,
+        recorded.store,
         labels_path(options.path),
         points=_names(options.points),
         cameras=_names(options.cameras),

@@ -22,7 +22,8 @@ class TrainOptions:
         config: JSON file with settings, such as the config.json of a run; put over the preset.
         seeds: trainings with consecutive seeds, for intervals over seeds.
         quick: the same in about two minutes, to see that everything works.
-        data: recordings to learn from, for presets without a world: file or directory.
+        data: recordings to learn from, for presets without a world: file or directory; several of one robot are mixed.
+        weights: how often each of several recordings is drawn, times its size; 1 for all by default.
         spec: JSON file with what the recordings do not say of their robot; by default the one beside them.
         instruction: the sentence for recordings that carry none.
         init: run or checkpoint whose weights to begin with; its policy settings are taken along.
@@ -33,7 +34,8 @@ class TrainOptions:
     preset: str | None = None
     size: Size = "small"
     config: Path | None = None
-    data: Path | None = None
+    data: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    weights: tuple[float, ...] | None = None
     spec: Path | None = None
     instruction: str | None = None
     init: Path | None = None

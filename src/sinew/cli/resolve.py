@@ -14,7 +14,7 @@ from sinew.cli.options import CollectOptions, TrainOptions
 from sinew.core.config import from_dict, to_dict
 from sinew.core.errors import ConfigError, DataError
 from sinew.core.files import read_json
-from sinew.data.config import DataConfig
+from sinew.data.config import DataConfig, MixConfig, SourceConfig
 from sinew.deploy.load import checkpoint_of
 from sinew.envs.config import ENVS, AnyEnvConfig
 from sinew.models.config import HEADS, VISION, PolicyConfig
@@ -81,7 +81,7 @@ def starting_point(options: TrainOptions | CollectOptions) -> RunConfig:
         config = shorten(config) if options.quick else config
         config = config if options.init is None else begin_with(config, options.init)
         config = config if options.from_ is None else start_from(config, options.from_)
-        config = config if options.data is None else learn_from(config, options)
+        config = learn_from(config, options) if options.data or options.weights else config
     return config if options.config is None else overlay_file(config, options.config)
 
 
@@ -100,11 +100,25 @@ def begin_with(config: RunConfig, path: Path) -> RunConfig:
 
 
 def learn_from(config: RunConfig, options: TrainOptions) -> RunConfig:
-    """Return the configuration with recordings to learn from."""
-    data = config.data or DataConfig()
+    """Return the configuration with recordings to learn from.
+
+    Raises:
+        ConfigError: there is not one weight for each of several.
+    """
+    data, paths = config.data or DataConfig(), options.data
+    weights = options.weights or (1.0,) * len(paths)
+    if len(weights) != len(paths) or (options.weights and len(paths) < 2):
+        raise ConfigError(
+            f"--weights {' '.join(f'{weight:g}' for weight in weights)}: name as many data sets, at least two, "
+            f"with --data; there are {len(paths)}."
+        )
     said = {"spec": options.spec, "instruction": options.instruction}
     ingest = dataclasses.replace(data.ingest, **{name: value for name, value in said.items() if value is not None})
-    return dataclasses.replace(config, data=dataclasses.replace(data, path=str(options.data), ingest=ingest))
+    if len(paths) == 1:
+        return dataclasses.replace(config, data=dataclasses.replace(data, path=str(paths[0]), mix=None, ingest=ingest))
+    sources = tuple(SourceConfig(str(path), weight) for path, weight in zip(paths, weights, strict=True))
+    mix = dataclasses.replace(data.mix or MixConfig(), sources=sources)
+    return dataclasses.replace(config, data=dataclasses.replace(data, path="", mix=mix, ingest=ingest))
 
 
 def world_of(name: str | None, flags: Sequence[str], command: str) -> AnyEnvConfig | None:

@@ -70,11 +70,63 @@ class IngestConfig:
 
 
 @dataclass(frozen=True)
+class SourceConfig:
+    """One of several data sets that are learned from together.
+
+    Attributes:
+        path: a data set of a known format, or a store.
+        weight: factor on how often it is drawn.
+        name: for tables; the name of the file where none is given.
+        ingest: how it is read; None reads it as the others.
+        fingerprint: of what was found there; filled in when the data are read.
+    """
+
+    path: str
+    weight: float = 1.0
+    name: str = ""
+    ingest: IngestConfig | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Weights of the sources at one moment of a run.
+
+    Attributes:
+        at: share of the run, 0 .. 1.
+        weights: of each source, in their order.
+    """
+
+    at: float
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """How often each of several data sets is drawn: p ~ weight n^(1 / temperature), n its training frames.
+
+    Attributes:
+        sources: the data sets, of one robot.
+        temperature: 1 draws by size, inf all sources alike.
+        stages: weights over the run instead of the fixed ones, in straight lines from stage to stage.
+        success_power: how strongly sources are drawn whose held-out episodes are not imitated well yet; 0 not at all.
+        task_power: loss weights by task, ~ frequency^-power; 1 gives every task the same say, 0 every frame.
+    """
+
+    sources: tuple[SourceConfig, ...] = ()
+    temperature: float = 1.0
+    stages: tuple[Stage, ...] = ()
+    success_power: float = 0.0
+    task_power: float = 0.0
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Recordings to learn from.
 
     Attributes:
-        path: a data set of a known format, or a store.
+        path: a data set of a known format, or a store; "" where there are several.
+        mix: several data sets in place of the one.
         ingest: how they are read; an image larger than needed is scaled where no size is given.
         labels: what teaches the pointers: recorded coordinates (space), clicks (image), or hindsight, which is where
             the robot acted next and what it moved in the images, clicks over it. auto takes space before hindsight.
@@ -87,6 +139,19 @@ class DataConfig:
     labels: Literal["auto", "space", "image", "hindsight", "none"] = "auto"
     tolerance: float = 0.05
     fingerprint: str = ""
+    mix: MixConfig | None = None
+
+    @property
+    def sources(self) -> tuple[SourceConfig, ...]:
+        """The data sets: those of the mixture, or the only one; none where nothing is named."""
+        if self.mix is not None:
+            return self.mix.sources
+        return (SourceConfig(self.path),) if self.path else ()
+
+    @property
+    def said(self) -> str:
+        """Where they lie, for people."""
+        return ", ".join(source.path for source in self.sources)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError, DataError
+from sinew.data.config import Stage
 from sinew.data.sampler import walk
-from sinew.data.shares import Stage, shares, weights_at
+from sinew.data.shares import shares, weights_at
 
 BLOCK = 4096
 """Updates whose numbers are drawn together."""

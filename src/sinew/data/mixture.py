@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
 from sinew.core.types import NumpyBatch, RobotSpec
+from sinew.data.config import Stage
 from sinew.data.draws import Draws, Plan
 from sinew.data.join import join, shapes_of
-from sinew.data.shares import Stage, task_weights
+from sinew.data.shares import task_weights
 from sinew.data.stats import Body, body_of
 from sinew.data.windows import TaskCount, Windows
 

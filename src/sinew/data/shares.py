@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError
+from sinew.data.config import Stage
 
 
 def shares(
@@ -43,19 +44,6 @@ def shares(
     if not (total > 0).all():
         raise ConfigError(f"weights are {given.tolist()}; at least one source must have a weight above 0 at all times.")
     return parts / total
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Weights of the sources at one moment of a run.
-
-    Attributes:
-        at: share of the run, 0 .. 1.
-        weights: of each source, in their order.
-    """
-
-    at: float
-    weights: tuple[float, ...]
 
 
 def weights_at(progress: NDArray[np.float64], stages: Sequence[Stage]) -> NDArray[np.float64]:

@@ -35,7 +35,7 @@ class Plan:
     purpose: str
     command: str
     config: Any
-    data: Mapping[str, int] = field(default_factory=dict)
+    data: Mapping[str, int | str] = field(default_factory=dict)
     expected_s: float | None = None
     risks: Sequence[str] = ()
 

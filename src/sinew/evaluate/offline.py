@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
 from sinew.core.types import ChunkPolicy, NumpyBatch, RobotSpec
+from sinew.data.mixture import Mixture
 from sinew.data.windows import Windows
 from sinew.evaluate.isolate import own_torch
 
@@ -85,7 +86,7 @@ class Replay:
 
 def action_error(
     policy: ChunkPolicy,
-    windows: Windows,
+    windows: Windows | Mixture,
     *,
     frames: int = 2048,
     batch: int = 256,
@@ -137,7 +138,7 @@ def action_error(
     )
 
 
-def replay(policy: ChunkPolicy, windows: Windows, episode: int, *, batch: int = 256, seed: int = 0) -> Replay:
+def replay(policy: ChunkPolicy, windows: Windows | Mixture, episode: int, *, batch: int = 256, seed: int = 0) -> Replay:
     """Let a policy look at every frame of a recorded episode, and return what it would have done.
 
     Args:

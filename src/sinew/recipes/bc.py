@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sinew.core.errors import DataError
 from sinew.core.types import Batch, Cursor, Metrics, NumpyBatch, Trainable
 from sinew.data.augment import augment, turn_hues
+from sinew.data.mixture import Mixture
 from sinew.data.sampler import epoch_frames
 from sinew.engine import rng
 from sinew.engine.config import OptimConfig
@@ -42,7 +44,7 @@ class BehaviourCloning:
     def __init__(
         self,
         policy: nn.Module,
-        windows: Windows,
+        windows: Windows | Mixture,
         config: BcConfig,
         optim: OptimConfig,
         *,
@@ -57,6 +59,9 @@ class BehaviourCloning:
         self.generator = torch.Generator()  # on the CPU, so that draws are the same for every device
         self.hue_words = frozenset(config.augment.hue_words)
         self.num_updates = 0
+        self.draws = None
+        if isinstance(windows, Mixture):
+            self.draws = windows.draws(seed=seed, batch=config.batch, updates=updates)
         self.segments: list[tuple[int, int]] = []
         """(first update, frames there are from then on), oldest first."""
 
@@ -75,7 +80,7 @@ class BehaviourCloning:
         return self.policy if self.ema is None else self.ema.module()
 
     def batches(self, start: Cursor) -> Iterator[Batch[Tensor]]:
-        """Yield batches from update ``start`` on, each row once an epoch.
+        """Yield batches from update ``start`` on, each row once an epoch of its source.
 
         Raises:
             DataError: the data is not what the saved state was trained on.
@@ -90,8 +95,17 @@ class BehaviourCloning:
                 "Restore the data, or train anew in another run directory."
             )
         for update in count(start.update):
-            frames = epoch_frames(update, seed=self.seed, batch=self.config.batch, segments=self.segments)
-            yield to_device(self.windows.gather(frames), self.device)
+            yield to_device(self.windows.gather(self._frames(update)), self.device)
+
+    def turn_to(self, update: int, factors: Sequence[float]) -> None:
+        """Draw the sources of a mixture by their weights times these factors, from this update on.
+
+        Raises:
+            DataError: the data is no mixture.
+        """
+        if self.draws is None:
+            raise DataError("one data set has no weights to change. Name several, or leave its shares alone.")
+        self.draws.told(update, factors)
 
     def grew(self, update: int) -> None:
         """Learn from all there is now, from this update on."""
@@ -124,9 +138,16 @@ class BehaviourCloning:
         images = {name: augment(image, config, draws) for name, image in images.items()}
         return dataclasses.replace(batch, obs=dataclasses.replace(batch.obs, images=images))
 
+    def _frames(self, update: int) -> NDArray[np.int64]:
+        if self.draws is not None and isinstance(self.windows, Mixture):
+            return self.windows.drawn(self.draws, update)
+        return epoch_frames(update, seed=self.seed, batch=self.config.batch, segments=self.segments)
+
     def state_dict(self) -> dict[str, Any]:
         """Return weights, averages, optimiser and position."""
+        draws = {} if self.draws is None else {"draws": self.draws.state_dict()}
         return {
+            **draws,
             "num_updates": self.num_updates,
             "segments": list(self.segments),
             "policy": self.policy.state_dict(),
@@ -141,6 +162,8 @@ class BehaviourCloning:
         self.optim.load_state_dict(state["optim"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
+        if self.draws is not None:
+            self.draws.load_state_dict(state["draws"])
 
 
 def to_device(batch: NumpyBatch, device: torch.device) -> Batch[Tensor]:

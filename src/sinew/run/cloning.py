@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from sinew.core import config as configs
 from sinew.core.errors import ConfigError
 from sinew.core.files import read_json, write_json
 from sinew.core.rundir import RunDir
-from sinew.data.store import Store
+from sinew.data.mixture import Mixture, table
 from sinew.engine import runcard
 from sinew.engine.progress import Progress
 from sinew.engine.progress import clock as as_clock
@@ -24,9 +24,10 @@ from sinew.recipes.bc import BehaviourCloning
 from sinew.recipes.config import BcConfig
 from sinew.run import RunConfig
 from sinew.run.clock import Clock
+from sinew.run.lessons import Lessons, build, lessons
 from sinew.run.offline import FILE, OfflineRecord, OfflineTryout, in_words, load, measure
 from sinew.run.parts import pick_device
-from sinew.run.recordings import Lessons, build, data_of, lessons
+from sinew.run.recordings import Recorded, data_of
 from sinew.run.reporting import card_command, card_rows, curves_of
 from sinew.run.screen import console, heading, say
 
@@ -34,10 +35,10 @@ TAKEN = "init.json"
 """What was taken from the weights that training began with, a line each."""
 
 
-def clone(config: RunConfig, rundir: RunDir, store: Store, *, command: str, timer: Clock) -> None:
+def clone(config: RunConfig, rundir: RunDir, recorded: Sequence[Recorded], *, command: str, timer: Clock) -> None:
     """Do what is left to do of a run on recordings; the caller has claimed the directory."""
     heading("Recordings")
-    known = lessons(config, store)
+    known = lessons(config, recorded)
     for text in describe(known):
         say(f"  {text}")
     if rundir.phase in ("collect", "train"):
@@ -56,10 +57,9 @@ def clone(config: RunConfig, rundir: RunDir, store: Store, *, command: str, time
 
 def describe(known: Lessons) -> Iterator[str]:
     """Yield what there is to learn from, in sentences."""
-    store = known.store
-    kept = sum(record.held_out for record in store.records)
-    sentences = len({record.instruction for record in store.records})
-    yield f"{store.num_episodes} episodes, {store.num_frames} frames, {sentences} sentences; {kept} episodes held out"
+    kept = sum(record.held_out for record in known.records)
+    sentences = len({record.instruction for record in known.records})
+    yield f"{len(known.records)} episodes, {known.num_frames} frames, {sentences} sentences; {kept} episodes held out"
     for name, share in known.labelled.items():
         where = "in images" if name.startswith("image.") else "as numbers"
         yield f"{name.removeprefix('image.')} is known {where} in {100 * share:.0f} % of the training frames"
@@ -86,8 +86,9 @@ def train_phase(config: RunConfig, rundir: RunDir, known: Lessons, *, command: s
         seed=config.seed,
         device=pick_device(config.device),
     )
+    sources = _sources(recipe)
     with Progress(config.loop.updates, console=console) as progress:
-        runcard.start(rundir, _plan(config, known, command), recipe.modules)
+        runcard.start(rundir, _plan(config, known, command, sources), recipe.modules)
         tryout = OfflineTryout(config, rundir, recipe, lessons=known, note=progress.note)
         trainer = Trainer(
             recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=progress.show, on_note=progress.note
@@ -154,7 +155,10 @@ def _next(config: RunConfig, path: Path) -> Iterator[tuple[str, str]]:
     yield f"sinew evaluate {path}", "the held-out errors again, in numbers"
     yield f"sinew export {path} --to onnx", "one folder that runs on the robot without torch"
     if data_of(config).labels == "auto":
-        yield f"sinew data label {data_of(config).path}", "click the named thing in a few frames, then train again"
+        yield (
+            f"sinew data label {data_of(config).sources[0].path}",
+            "click the named thing in a few frames, then train again",
+        )
 
 
 def _tell(taken: Transfer, rundir: RunDir) -> None:
@@ -164,24 +168,42 @@ def _tell(taken: Transfer, rundir: RunDir) -> None:
     write_json(rundir.path / TAKEN, lines)
 
 
-def _plan(config: RunConfig, known: Lessons, command: str) -> runcard.Plan:
-    store = known.store
-    held_out = sum(record.held_out for record in store.records)
+def _sources(recipe: BehaviourCloning) -> dict[str, str]:
+    """Print how often each source of a mixture will be seen, and return it by source; nothing for one data set."""
+    if recipe.draws is None or not isinstance(recipe.windows, Mixture):
+        return {}
+    lines = recipe.windows.lines(recipe.draws)
+    for text in table(lines):
+        say(f"  {text}")
+    return {
+        f"source {line.name}": f"{line.frames} training frames in {line.episodes} episodes, weight {line.weight:g}, "
+        f"{100 * line.share:.1f} % of what is drawn, {line.epochs:.2f} epochs"
+        for line in lines
+    }
+
+
+def _plan(config: RunConfig, known: Lessons, command: str, sources: Mapping[str, str]) -> runcard.Plan:
+    held_out = sum(record.held_out for record in known.records)
     risks: list[str] = []
-    if store.num_episodes < 50:
-        risks.append(f"{store.num_episodes} episodes are few: expect failures away from them.")
-    if len({record.instruction for record in store.records}) == 1:
+    if len(known.records) < 50:
+        risks.append(f"{len(known.records)} episodes are few: expect failures away from them.")
+    if len({record.instruction for record in known.records}) == 1:
         risks.append(
             "All episodes carry one sentence: the policy need not listen, and will do the same whatever is said."
         )
-    failed = sum(not record.success for record in store.records)
+    failed = sum(not record.success for record in known.records)
     if failed:
         risks.append(f"{failed} episodes are marked as failures and are imitated like the others. Leave them out.")
     return runcard.Plan(
-        purpose=f"{config.name}: a policy that imitates the recordings in {data_of(config).path}.",
+        purpose=f"{config.name}: a policy that imitates the recordings in {data_of(config).said}.",
         command=command,
         config=config,
-        data={"episodes": store.num_episodes, "frames": store.num_frames, "held-out episodes": held_out},
+        data={
+            "episodes": len(known.records),
+            "frames": known.num_frames,
+            "held-out episodes": held_out,
+            **sources,
+        },
         risks=tuple(risks),
     )
 
@@ -196,7 +218,7 @@ def _facts(config: RunConfig, rundir: RunDir, timer: Clock) -> dict[str, dict[st
     card = rundir.card.read_text(encoding="utf-8")
     times = {f"{name}, wall": as_clock(phase["wall_s"]) for name, phase in timer.phases.items()}
     return {
-        "data": {"path": data_of(config).path, **card_rows(card, "Data")},
+        "data": {"path": data_of(config).said, **card_rows(card, "Data")},
         "policy": {f"{name} parameters": count for name, count in card_rows(card, "Parameters").items()},
         "training": {"recipe": config.recipe.kind, "updates": str(config.loop.updates), "seed": str(config.seed)},
         "time": {**times, "all, CPU": as_clock(timer.cpu_s)},

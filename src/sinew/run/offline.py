@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,10 +13,13 @@ import numpy as np
 from sinew.core import config as configs
 from sinew.core.files import point_link, read_json, write_json
 from sinew.core.rundir import RunDir
+from sinew.data.shares import Attention
 from sinew.evaluate.offline import OfflineError, Replay, action_error, replay
 from sinew.models.policy import VLAPolicy
+from sinew.recipes.bc import BehaviourCloning
+from sinew.run.lessons import Lessons, lessons
 from sinew.run.parts import pick_device
-from sinew.run.recordings import Lessons, data_of, lessons, read_in
+from sinew.run.recordings import data_of, read_in
 from sinew.run.screen import heading, say
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from sinew.run import RunConfig
 
 FILE = "offline.json"
+SOURCE_FRAMES = 512
+"""Held-out windows that each source is measured on."""
 REPLAYS = 3
 """Held-out episodes shown in the report: the best, the middle and the worst."""
 
@@ -48,7 +54,8 @@ class OfflineRecord:
 class OfflineTryout:
     """Measures the acting policy on held-out episodes during training; the trainer's ``on_eval``.
 
-    Results are kept in ``tryouts.json`` by update.
+    Results are kept in ``tryouts.json`` by update, those of each source of a mixture that goes by them in
+    ``sources.json``.
 
     Args:
         config: of the run. rundir: where results go. recipe: whose acting policy is tried.
@@ -60,7 +67,8 @@ class OfflineTryout:
     ) -> None:
         self.config, self.recipe, self.note = config, recipe, note
         self.windows = lessons.windows(held_out=True)
-        self.path = rundir.path / "tryouts.json"
+        self.parts = lessons.parts(held_out=True)
+        self.path, self.sources = rundir.path / "tryouts.json", rundir.path / "sources.json"
 
     def __call__(self, update: int) -> float | None:
         """Return minus the held-out sampled-action error after this many updates."""
@@ -69,8 +77,28 @@ class OfflineTryout:
         known: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
         known[str(update)] = configs.to_dict(found)
         write_json(self.path, {key: known[key] for key in sorted(known, key=int)})
+        self._tell_sources(policy, update)
         self.note(f"{100 * update // self.config.loop.updates} % trained, on held-out episodes: {in_words(found)}")
         return -found.score
+
+    def _tell_sources(self, policy: ChunkPolicy, update: int) -> None:
+        """Measure each source, where the mixture turns to what is not imitated well yet, and tell the sampler."""
+        mix = data_of(self.config).mix
+        if mix is None or not mix.success_power or not isinstance(self.recipe, BehaviourCloning):
+            return
+        known: dict[str, list[float]] = read_json(self.sources) if self.sources.exists() else {}
+        measure_one = partial(
+            action_error, policy, tolerance=data_of(self.config).tolerance, seed=self.config.seed, frames=SOURCE_FRAMES
+        )
+        known[str(update)] = [measure_one(part.windows).accuracy for part in self.parts]
+        write_json(self.sources, {key: known[key] for key in sorted(known, key=int)})
+        attention = Attention(power=mix.success_power)
+        for moment in sorted(int(key) for key in known if int(key) <= update):
+            attention = attention.told(known[str(moment)])
+        factors = attention.factors(len(self.parts))
+        self.recipe.turn_to(update, factors)
+        drawn = ", ".join(f"{part.name} x {factor:.2f}" for part, factor in zip(self.parts, factors, strict=True))
+        self.note(f"from here on drawn: {drawn}")
 
 
 def in_words(found: OfflineError) -> str:

@@ -109,6 +109,8 @@ def build_recipe(
 
 def _without_none(content: Any) -> Any:  # noqa: ANN401  (any JSON value)
     """Return the content without what is not set, so that a new setting changes no old run."""
+    if isinstance(content, list):
+        return [_without_none(item) for item in content]
     if not isinstance(content, dict):
         return content
     return {name: _without_none(value) for name, value in content.items() if value is not None}

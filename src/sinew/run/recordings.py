@@ -1,250 +1,145 @@
-"""Recordings as lessons: reads a data set in, finds what labels it has, and builds the policy that learns from it."""
+"""A run's recordings: read in the first time, looked through, and known by their content."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from sinew.core.config import digest, to_dict
 from sinew.core.errors import ConfigError, DataError
-from sinew.core.types import Statistics
-from sinew.data.config import DataConfig
+from sinew.core.spec import check_spec
+from sinew.data.config import DataConfig, IngestConfig, SourceConfig
 from sinew.data.formats.ingest import held_out, open_dataset, open_source
-from sinew.data.hindsight import NEXT, moved_places, next_states
-from sinew.data.labels import image_targets, labels_path
+from sinew.data.labels import labels_path
 from sinew.data.reading import Reading
-from sinew.data.stats import statistics, statistics_of
 from sinew.data.store import Store
-from sinew.data.windows import Windows
-from sinew.deploy.load import checkpoint_of
-from sinew.models.config import PolicyConfig
-from sinew.models.language import train_tokenizer
-from sinew.models.policy import VLAPolicy
-from sinew.models.transfer import Transfer, check_body, known_words, transfer
-from sinew.run.parts import pick_device
 from sinew.run.screen import counting, say
 
 if TYPE_CHECKING:
     from sinew.run import RunConfig
 
-MOVED = "target"
-"""Point that hindsight gives places in the images for: what an episode moves is what its sentence names."""
 LARGEST_IMAGE = 128
 """Longer side that images are scaled to where nobody says a size [px]; what a laptop trains on in minutes."""
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """What a run learns from.
+class Recorded:
+    """One data set of a run, read in.
 
     Attributes:
-        store: the episodes.
-        policy: the run's policy with the points that there are labels for.
-        labels: see ``Windows``.
-        labelled: share of training frames with a label, by point; empty where there are none.
+        name: for tables, unique in the run.
+        path: where it was named. store: its episodes.
+        weight: factor on how often it is drawn.
     """
 
+    name: str
+    path: Path
     store: Store
-    policy: PolicyConfig
-    labels: Mapping[str, NDArray[np.float32]]
-    labelled: Mapping[str, float]
-
-    def windows(self, *, held_out: bool) -> Windows:
-        """Return the windows to learn from, or to measure on."""
-        history, horizon = self.policy.history, self.policy.horizon
-        return Windows([self.store], history=history, horizon=horizon, held_out=held_out, labels=self.labels)
+    weight: float = 1.0
 
 
 def data_of(config: RunConfig) -> DataConfig:
     """Return where the recordings of a run are.
 
     Raises:
-        ConfigError: nobody said.
+        ConfigError: nobody said, or said it twice.
     """
-    if config.data is None or not config.data.path:
+    data = config.data
+    if data is None or not data.sources:
         raise ConfigError(
             f"Name your recordings: sinew train {config.name} --data PATH. What can be read: docs/formats.md"
         )
-    return config.data
+    if data.mix is not None and data.path:
+        raise ConfigError(f"data.path is {data.path!r} beside data.mix of {data.said}; name each data set once.")
+    return data
 
 
-def read_in(config: RunConfig, root: Path) -> tuple[RunConfig, Store]:
-    """Read a run's recordings in, the first time, and return the store and the configuration that knows their content.
+def read_in(config: RunConfig, root: Path) -> tuple[RunConfig, tuple[Recorded, ...]]:
+    """Read a run's recordings in, the first time, and return them and the configuration that knows their content.
 
     Raises:
         DataError: they are damaged, have no instruction, or are too few to hold one out.
-        SpecError: what is said of the robot contradicts them.
+        SpecError: what is said of the robot contradicts them, or they are of several robots.
     """
     data = data_of(config)
-    path = Path(data.path)
-    sized = dataclasses.replace(data.ingest, image_size=data.ingest.image_size or _image_size(path))
-    with counting("episodes") as count:
-        store = open_dataset(path, into=root / "data", config=sized, on_progress=count)
-    _read_log(store, data)
-    _check_spec(store)
+    ways = [source.ingest or data.ingest for source in data.sources]
+    size = _image_size([Path(source.path) for source in data.sources], ways)
+    recorded: list[Recorded] = []
+    prints: list[str] = []
+    for source, way, name in zip(data.sources, ways, _names(data.sources), strict=True):
+        path = Path(source.path)
+        sized = dataclasses.replace(way, image_size=way.image_size or size)
+        with counting("episodes") as count:
+            store = open_dataset(path, into=root / "data", config=sized, on_progress=count)
+        _read_log(store, path, way)
+        _check_spec(store)
+        recorded.append(Recorded(name, path, store, source.weight))
+        prints.append(_fingerprint(path, store))
+    _check_one_robot(recorded)
+    if data.mix is None:
+        known = dataclasses.replace(data, fingerprint=prints[0])
+    else:
+        sources = [dataclasses.replace(one, fingerprint=now) for one, now in zip(data.sources, prints, strict=True)]
+        known = dataclasses.replace(data, mix=dataclasses.replace(data.mix, sources=tuple(sources)))
+    return dataclasses.replace(config, data=known), tuple(recorded)
+
+
+def _names(sources: Sequence[SourceConfig]) -> list[str]:
+    """Return a name for each source, the file's where none is given, numbered where it is taken."""
+    names: list[str] = []
+    for source in sources:
+        name = source.name or Path(source.path).resolve().stem
+        names.append(name if name not in names else f"{name}#{len(names) + 1}")
+    return names
+
+
+def _fingerprint(path: Path, store: Store) -> str:
     records = [[record.crc, record.held_out, record.instruction] for record in store.records]
     labels = labels_path(path)
     clicks = labels.read_text(encoding="utf-8") if labels.exists() else ""
-    known = dataclasses.replace(data, fingerprint=digest(to_dict(store.spec), records, clicks))
-    return dataclasses.replace(config, data=known), store
+    return digest(to_dict(store.spec), records, clicks)
 
 
-def lessons(config: RunConfig, store: Store) -> Lessons:
-    """Return what there is to learn: the episodes, and the labels that the configuration asks for.
-
-    Raises:
-        DataError: labels are asked for and there are none.
-    """
-    data = data_of(config)
-    kind = data.labels
-    if kind == "auto":
-        kind = "space" if _taught(_space(store), store) else "hindsight"
-    if kind == "none":
-        return Lessons(store, _pointing(config, (), (), weight=0.0), {}, {})
-    if kind == "space":
-        return _lessons_in_space(config, store)
-    images = _images(store, data, hindsight=kind == "hindsight")
-    fits = config.init is None or (NEXT, store.spec.state_size) in config.policy.grounding.points
-    states = {NEXT: next_states(store)} if kind == "hindsight" and store.spec.state and fits else {}
-    found = _taught({**images, **states}, store)
-    if not found and data.labels != "auto":
-        raise DataError(_no_labels(data, "in any image" if kind == "image" else "that hindsight gives"))
-    sizes: dict[str, int] = {name: rows.shape[1] for name, rows in states.items()}
-    sizes |= {name.removeprefix("image."): 2 for name in images}
-    sizes |= {name: size for name, size in config.policy.grounding.points if name in sizes}
-    points = () if config.init is not None else sizes.items()
-    policy = _pointing(config, points, (), states=tuple(states), weight=None if found else 0.0)
-    return Lessons(store, policy, {**images, **states}, found)
-
-
-def _lessons_in_space(config: RunConfig, store: Store) -> Lessons:
-    space = _space(store)
-    found = _taught(space, store)
-    if not found:
-        raise DataError(_no_labels(data_of(config), "in space"))
-    policy = _pointing(config, [(name, space[name].shape[1]) for name in found], tuple(found))
-    return Lessons(store, policy, space, found)
-
-
-def _images(store: Store, data: DataConfig, *, hindsight: bool) -> dict[str, NDArray[np.float32]]:
-    """Return places in the images: where people clicked, and with hindsight, for other frames, what was moved."""
-    path = labels_path(Path(data.path))
-    clicked = image_targets(store, path) if path.exists() else {}
-    if not hindsight:
-        return clicked
-    name = f"image.{MOVED}"
-    moved = moved_places(store)
-    both = np.where(np.isfinite(clicked[name]), clicked[name], moved) if name in clicked else moved
-    return {**clicked, name: both} if np.isfinite(both).any() else clicked
-
-
-def _space(store: Store) -> dict[str, NDArray[np.float32]]:
-    return {name: store.column(f"targets.{name}") for name, size in store.target_sizes.items() if size}
-
-
-def _no_labels(data: DataConfig, where: str) -> str:
-    return (
-        f"{data.path}: has no labels {where} of a training episode. Click some (sinew data label {data.path}), "
-        "or train without: --data.labels none"
-    )
-
-
-def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | None]:
-    """Return a policy that knows the recordings' words and statistics, and what it took from another one.
+def _check_one_robot(recorded: Sequence[Recorded]) -> None:
+    """Refuse data sets of several robots: a policy has the statistics and the cameras of one.
 
     Raises:
-        SpecError: the weights to begin with are of another robot.
-        CheckpointError: there are none, or none fits.
+        SpecError: with every difference.
     """
-    init = config.init
-    source = None if init is None else VLAPolicy.from_pretrained(checkpoint_of(Path(init.path)))
-    if init is not None and source is not None and not init.other_robot:
-        check_body(source.spec, lessons.store.spec, init.path)
-    torch.manual_seed(config.seed)
-    sentences = {record.instruction for record in lessons.store.records if not record.held_out}
-    sentences |= set(known_words(source.tokenizer)) if source is not None else set[str]()
-    policy = VLAPolicy(lessons.policy, lessons.store.spec, train_tokenizer(sentences))
-    policy.fit_normalizer(_statistics(lessons, source))
-    taken = None
-    if init is not None and source is not None:
-        taken = transfer(source, policy, perception_only=init.other_robot)
-    return policy.to(pick_device(config.device)), taken
+    first = recorded[0]
+    for one in recorded[1:]:
+        check_spec(
+            first.store.spec,
+            one.store.spec,
+            sides=(str(first.path), str(one.path)),
+            advice="A policy is of one robot: its statistics, cameras and bounds (write these into both spec.json if "
+            "the data set them). What mixtures of several bodies can do: docs/mixing.md",
+        )
 
 
-def _statistics(lessons: Lessons, source: VLAPolicy | None) -> dict[str, Statistics]:
-    """Return the statistics of the recordings; for points without labels those of the other policy, or neutral ones."""
-    found = statistics([lessons.store], targets=())
-    training = _training_frames(lessons.store)
-    for name, size in lessons.policy.grounding.points:
-        if name in lessons.labelled:
-            found[f"targets.{name}"] = statistics_of(lessons.labels[name][training])
-            continue
-        mean, std = np.zeros(size, np.float32), np.ones(size, np.float32)
-        if source is not None and dict(source.config.grounding.points).get(name) == size:
-            mean = source.normalizer.get_buffer(f"targets_{name}_mean").numpy()
-            std = source.normalizer.get_buffer(f"targets_{name}_std").numpy()
-        found[f"targets.{name}"] = Statistics(mean, std, mean - std, mean + std, mean - std, mean + std, 0)
-    return found
-
-
-def _pointing(
-    config: RunConfig,
-    points: Iterable[tuple[str, int]],
-    coordinates: tuple[str, ...],
-    *,
-    states: tuple[str, ...] = (),
-    weight: float | None = None,
-) -> PolicyConfig:
-    """Return the run's policy with these points added to those it has, and what they are taught."""
-    old = config.policy.grounding
-    changed = dataclasses.replace(
-        old,
-        points=tuple({**dict(old.points), **dict(points)}.items()),
-        weight=old.weight if weight is None else weight,
-        coordinates=coordinates,
-        states=states or None,
-    )
-    return dataclasses.replace(config.policy, grounding=changed)
-
-
-def _taught(labels: Mapping[str, NDArray[np.float32]], store: Store) -> dict[str, float]:
-    """Return the share of training frames that have a label, by name, of those names that have any."""
-    training = _training_frames(store)
-    shares = {name: float(np.isfinite(rows[training]).any(axis=1).mean()) for name, rows in labels.items()}
-    return {name: share for name, share in shares.items() if share > 0}
-
-
-def _training_frames(store: Store) -> NDArray[np.bool_]:
-    return np.repeat([not record.held_out for record in store.records], [record.frames for record in store.records])
-
-
-def _read_log(store: Store, data: DataConfig) -> None:
+def _read_log(store: Store, path: Path, config: IngestConfig) -> None:
     """Hold episodes out and give silent ones a sentence, where the store does not do so itself."""
     records = store.records
     if len(records) < 2:
         raise DataError(
-            f"{data.path}: holds {len(records)} episodes; at least 2 are needed: one to learn from, one to measure on."
+            f"{path}: holds {len(records)} episodes; at least 2 are needed: one to learn from, one to measure on."
         )
     chosen = None
     kept = sum(record.held_out for record in records)
     if kept in (0, len(records)):
-        chosen = held_out([record.task for record in records], data.ingest.held_out)
+        chosen = held_out([record.task for record in records], config.held_out)
     if chosen is not None and not chosen:
         raise ConfigError(
-            f"--data.ingest.held-out {data.ingest.held_out:g}: leaves no episode to measure on. Ask for more than 0."
+            f"--data.ingest.held-out {config.held_out:g}: leaves no episode to measure on. Ask for more than 0."
         )
-    store.read_as(Reading(chosen, data.ingest.instruction or ""))
+    store.read_as(Reading(chosen, config.instruction or ""))
     silent = sum(not record.instruction.strip() for record in store.records)
     if silent:
         raise DataError(
-            f"{data.path}: the instruction is empty in {silent} of {len(records)} episodes. Write what each shows, "
+            f"{path}: the instruction is empty in {silent} of {len(records)} episodes. Write what each shows, "
             'or give one sentence for all of them: --instruction "pick up the part".'
         )
 
@@ -269,11 +164,19 @@ def _check_spec(store: Store) -> None:
         )
 
 
-def _image_size(path: Path) -> tuple[int, int] | None:
-    """Return the size to scale images to, or None where they are small and alike; says what it does."""
-    if (path / "store.json").exists() or not path.exists():
-        return None
-    sizes = list(open_source(path).facts.cameras.values())
+def _image_size(paths: Sequence[Path], ways: Sequence[IngestConfig]) -> tuple[int, int] | None:
+    """Return the size to scale images to, or None where they are small and alike; says what it does.
+
+    Stores have the size that they were collected with, which all others then take.
+    """
+    known = [path for path in paths if path.exists()]
+    stores = [Store.open(path) for path in known if (path / "store.json").exists()]
+    fixed = {(camera.height, camera.width) for store in stores for camera in store.spec.cameras.values()}
+    fixed |= {way.image_size for way in ways if way.image_size is not None}
+    foreign = [path for path in known if not (path / "store.json").exists()]
+    sizes = [size for path in foreign for size in open_source(path).facts.cameras.values()]
+    if len(fixed) == 1 and len(paths) > 1:
+        return fixed.pop()
     longest = max((max(size) for size in sizes), default=0)
     if longest <= LARGEST_IMAGE and len(set(sizes)) <= 1:
         return None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from sinew.core.errors import ConfigError
 from sinew.core.rundir import RunDir
 from sinew.data.collect import collect
+from sinew.data.config import MixConfig
+from sinew.data.shares import Attention, shares, task_weights, weights_at
 from sinew.data.stills import collect_stills
 from sinew.data.store import Store
 from sinew.engine import runcard
@@ -26,7 +30,7 @@ from sinew.run.cloning import next_steps as cloned_next_steps
 from sinew.run.improving import improve
 from sinew.run.measuring import Tryout, measure
 from sinew.run.parts import build_policy, build_recipe, run_path, stills_path, store_path
-from sinew.run.recordings import data_of, read_in
+from sinew.run.recordings import Recorded, data_of, read_in
 from sinew.run.reporting import next_steps, pooled_report, write
 from sinew.run.screen import console, counting, heading, say
 from sinew.run.start import check_start
@@ -38,12 +42,12 @@ if TYPE_CHECKING:
 def train_seeds(config: RunConfig, *, root: Path, command: str, seeds: int) -> tuple[Path, ...]:
     """Train one run per seed and, for several, report on all of them together."""
     check(config)
-    store = None
+    recorded = None
     if config.data is not None:
-        config, store = read_in(config, root)
+        config, recorded = read_in(config, root)
     configs = [dataclasses.replace(config, seed=config.seed + number) for number in range(seeds)]
-    paths = tuple(train_one(one, root=root, command=command, alone=seeds == 1, store=store) for one in configs)
-    if seeds > 1 and store is None:
+    paths = tuple(train_one(one, root=root, command=command, alone=seeds == 1, recorded=recorded) for one in configs)
+    if seeds > 1 and recorded is None:
         pooled_report(paths, run_path(config, root).with_name(f"{run_path(config, root).name}-{seeds}-seeds"))
     return paths
 
@@ -82,16 +86,34 @@ def check_recorded(config: RunConfig) -> None:
     data = data_of(config)
     if config.env is not None:
         raise ConfigError(
-            f"--data {data.path}: {config.name} learns in its own world ({config.env.kind}). For recordings there is: "
-            f"sinew train bc --data {data.path}"
+            f"--data {data.said}: {config.name} learns in its own world ({config.env.kind}). For recordings there is: "
+            f"sinew train bc --data {data.sources[0].path}"
         )
     if not isinstance(config.recipe, BcConfig):
         raise ConfigError(f"--recipe.kind {config.recipe.kind}: needs a world; recordings are learned with bc.")
+    if data.mix is not None:
+        check_mix(data.mix)
     if not 0 < data.tolerance < 1:
         raise ConfigError(f"--data.tolerance {data.tolerance:g}: a share of an action's range, between 0 and 1.")
 
 
-def train_one(config: RunConfig, *, root: Path, command: str, alone: bool, store: Store | None = None) -> Path:
+def check_mix(mix: MixConfig) -> None:
+    """Refuse weights that cannot be drawn by, before hours are spent on reading data.
+
+    Raises:
+        ConfigError: with what was seen and wanted.
+    """
+    ones = [1] * len(mix.sources)
+    shares(ones, [source.weight for source in mix.sources], mix.temperature)
+    if mix.stages:
+        shares(ones, weights_at(np.linspace(0, 1, 1001), mix.stages), mix.temperature)
+    Attention(power=mix.success_power)
+    task_weights({}, mix.task_power)
+
+
+def train_one(
+    config: RunConfig, *, root: Path, command: str, alone: bool, recorded: Sequence[Recorded] | None = None
+) -> Path:
     """Run one training to its end and return its directory; a finished one is only pointed to.
 
     Args:
@@ -99,7 +121,7 @@ def train_one(config: RunConfig, *, root: Path, command: str, alone: bool, store
         root: directory that holds runs.
         command: what was typed.
         alone: whether to look at a finished run as the answer, not as one of several.
-        store: the recordings, for a run that learns from some.
+        recorded: the recordings, for a run that learns from some.
 
     Raises:
         CheckpointError: another process works on it, or the directory is not a run's.
@@ -118,8 +140,8 @@ def train_one(config: RunConfig, *, root: Path, command: str, alone: bool, store
         say(going_on)
         timer = Clock(rundir.path / "timings.json")
         torch.set_num_threads(num_cores())
-        if store is not None:
-            clone(config, rundir, store, command=command, timer=timer)
+        if recorded is not None:
+            clone(config, rundir, recorded, command=command, timer=timer)
         else:
             with start_workers(config.workers) as pool:
                 _phases(config, rundir, root=root, command=command, pool=pool, timer=timer)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
-from sinew.data.sampler import epoch_frames
+from sinew.data.sampler import BatchSampler, epoch_frames
 
 
 def walk(updates: range, *, batch: int, segments: Sequence[tuple[int, int]], seed: int = 0) -> list[NDArray[np.int64]]:
@@ -53,6 +54,27 @@ def test_callers_may_write_into_what_they_get() -> None:
     wanted = frames.tolist()
     frames[:] = 0
     assert epoch_frames(0, seed=0, batch=5, segments=[(0, 5)]).tolist() == wanted
+
+
+@pytest.mark.parametrize("used", [0, 1, 7, 30])
+def test_a_sampler_goes_on_after_the_batches_that_were_used(used: int) -> None:
+    sampler = BatchSampler(num_frames=10, batch=4, seed=1)
+    batches = list(islice(sampler, 40))
+    assert batches == list(islice(sampler, 40))
+    later = sampler.after(used)
+    assert list(islice(later, 5)) == batches[used : used + 5]
+    assert 10 * later.epoch + later.position == 4 * used
+    assert list(islice(BatchSampler(10, 4, 1, later.epoch, later.position), 5)) == batches[used : used + 5]
+
+
+def test_a_sampler_walks_as_the_updates_do() -> None:
+    batches = list(islice(BatchSampler(num_frames=10, batch=4, seed=1), 12))
+    assert batches == [frames.tolist() for frames in walk(range(12), batch=4, segments=[(0, 10)], seed=1)]
+
+
+def test_a_place_outside_the_data_is_refused() -> None:
+    with pytest.raises(DataError, match="Was the place saved with other data"):
+        BatchSampler(num_frames=10, batch=4, seed=1, position=10)
 
 
 def test_no_frames_and_no_segment_are_refused() -> None:

@@ -121,6 +121,68 @@ def test_a_store_holds_sensors_and_rewards_in_all_episodes_or_none(tmp_path: Pat
     assert Store.open(tmp_path / "s").layout.reward is False
 
 
+def smooth_episodes(lengths: Sequence[int]) -> list[Episode]:
+    ramp = np.linspace(0, 150, 4, dtype=np.uint8)
+    return [
+        random_episode(number, frames, images={"front": np.zeros((frames, 3, 4, 4), np.uint8) + ramp + 10 * number})
+        for number, frames in enumerate(lengths)
+    ]
+
+
+def test_frames_packed_as_jpeg_are_the_same_within_a_few_levels_and_all_else_exactly(tmp_path: Path) -> None:
+    episodes = smooth_episodes((3, 1, 4))
+    together = Store.create(tmp_path / "s", SPEC, ("goal",), jpeg=True)
+    together.append(episodes)
+    apart = Store.create(tmp_path / "t", SPEC, ("goal",), jpeg=True)
+    for episode in episodes:
+        apart.append([episode])
+    together.unlock()
+    apart.unlock()
+    assert contents(tmp_path / "s") == contents(tmp_path / "t")
+    store = Store.open(tmp_path / "s")
+    for number, episode in enumerate(episodes):
+        back = store.episode(number)
+        assert np.abs(back.images["front"].astype(int) - episode.images["front"]).max() <= 4
+        assert_same(replace(back, images=episode.images), episode)
+    store.truncate(1)
+    store.append(episodes[1:])
+    store.unlock()
+    assert contents(tmp_path / "s") == contents(tmp_path / "t")
+
+
+def test_a_crash_while_jpeg_was_written_leaves_what_was_there(tmp_path: Path) -> None:
+    episodes = smooth_episodes((3, 2))
+    store = Store.create(tmp_path / "s", SPEC, ("goal",), jpeg=True)
+    store.append(episodes[:1])
+    before = contents(tmp_path / "s")
+    store.append(episodes[1:])
+    store.unlock()
+    after = contents(tmp_path / "s")
+    for file in ("images.front.jpg", "images.front.i64"):  # written, but not in the log
+        (tmp_path / "s" / file).write_bytes(after[file][:-1])
+        (tmp_path / "s" / "episodes.jsonl").write_bytes(before["episodes.jsonl"])
+        store = Store.open(tmp_path / "s")
+        assert store.num_frames == 3
+        store.append(episodes[1:])
+        store.unlock()
+        assert contents(tmp_path / "s") == after
+
+
+def test_a_jpeg_store_that_was_cut_off_or_changed_names_episode(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "s", SPEC, ("goal",), jpeg=True)
+    store.append(smooth_episodes((3, 2)))
+    store.unlock()
+    for file in ("images.front.jpg", "images.front.i64"):
+        whole = (tmp_path / "s" / file).read_bytes()
+        (tmp_path / "s" / file).write_bytes(whole[:-1])
+        with pytest.raises(DataError, match=r"images.front.jpg: ends within episode 1 .*at frame 4 of 5"):
+            Store.open(tmp_path / "s")
+        (tmp_path / "s" / file).write_bytes(whole[:-1] + b"\x7f")
+        with pytest.raises(DataError, match=r"episode 1 \(train/1\) is damaged|ends within episode 1"):
+            Store.open(tmp_path / "s").episode(1)
+        (tmp_path / "s" / file).write_bytes(whole)
+
+
 def test_a_store_of_version_1_reads_as_ever_and_is_still_written_byte_for_byte(tmp_path: Path) -> None:
     assert_same(Store.open(GOLDEN).episode(0), random_episode(0, 3))
     assert_same(Store.open(GOLDEN).episode(1), random_episode(1, 2, label_horizon=1, held_out=True))
@@ -179,7 +241,7 @@ def test_a_crash_at_any_byte_of_an_append_loses_that_append_only(tmp_path: Path)
     after.unlock()
     old, new = contents(tmp_path / "before"), contents(tmp_path / "after")
     log = "episodes.jsonl"
-    order = [*(column.file for column in before.columns.values()), log]
+    order = [*(file for column in before.columns.values() for file in column.files), log]
     first_line = len(old[log]) + new[log][len(old[log]) :].index(b"\n") + 1
     torn = tmp_path / "torn"
     shutil.copytree(tmp_path / "before", torn)

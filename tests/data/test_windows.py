@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import warnings
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError, DataError, SpecError
-from sinew.core.types import SensorSpec
+from sinew.core.types import NumpyBatch, SensorSpec
 from sinew.data.episode import Episode
+from sinew.data.reading import Reading
+from sinew.data.sampler import BatchSampler
 from sinew.data.store import Store
 from sinew.data.windows import TaskCount, Windows
 from toy_data import SPEC, random_episode
@@ -34,6 +38,50 @@ def random_episodes(first: int, count: int, seed: int) -> list[Episode]:
         )
         for number in range(first, first + count)
     ]
+
+
+@pytest.mark.parametrize("jpeg", [False, True])
+def test_forked_workers_of_a_torch_loader_give_the_batches_that_one_process_gives(
+    tmp_path: Path,
+    jpeg: bool,
+) -> None:
+    from torch.utils.data import DataLoader
+
+    store = Store.create(tmp_path / "s", SPEC, ("goal",), jpeg=jpeg)
+    store.append(random_episodes(0, 9, 0))
+    store.read_as(Reading(held_out=frozenset({1, 4})))
+    windows = Windows([store], history=2, horizon=3)
+    sampler = BatchSampler(len(windows), batch=4, seed=0)
+    wanted = [windows.gather(np.array(frames)) for frames in islice(sampler, 6)]  # maps the files before the fork
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks of threaded processes
+        loader = DataLoader(
+            windows,
+            batch_sampler=islice(sampler, 6),
+            collate_fn=as_it_is,
+            num_workers=2,
+            multiprocessing_context="fork",
+        )  # type: ignore[arg-type]
+        found = list(loader)
+    again = pickle.loads(pickle.dumps(windows))  # as workers that are spawned get it
+    np.testing.assert_array_equal(again.gather(np.arange(3)).ids, windows.gather(np.arange(3)).ids)
+    for one, two in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one.obs.images["front"], two.obs.images["front"])
+        np.testing.assert_array_equal(one.actions, two.actions)
+        assert one.ids.tolist() == two.ids.tolist()
+        assert one.obs.instruction == two.obs.instruction
+
+
+def as_it_is(batch: NumpyBatch) -> NumpyBatch:
+    return batch
+
+
+def test_one_window_is_a_batch_of_one_row(tmp_path: Path) -> None:
+    windows = Windows([store_of(tmp_path / "s", random_episodes(0, 3, 0))], history=1, horizon=2)
+    assert len(windows) == windows.num_frames
+    np.testing.assert_array_equal(windows[-1].actions, windows.gather(np.array([len(windows) - 1])).actions)
+    with pytest.raises(IndexError, match="there are"):
+        windows[len(windows)]
 
 
 def test_sensor_readings_come_with_the_history(tmp_path: Path) -> None:

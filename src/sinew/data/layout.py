@@ -1,26 +1,21 @@
-"""How a store lies on disk: its columns, the lines of its log, and writing them so that they last."""
+"""What a store says of itself on disk, the lines of its log, and writing so that it lasts."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sinew.core.errors import DataError
 from sinew.core.files import read_json, write_json
-from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
 
 SCHEMA_VERSION = 2
-"""Version 1 has neither sensors nor rewards; a store without them is still written as version 1."""
+"""Version 1 has neither sensors nor rewards nor JPEG; a store without them is still written as version 1."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +26,29 @@ class Layout:
         targets: auxiliary labels and how many values each has, None until the first episode.
         sensors: names of the sensors that are recorded.
         reward: whether rewards are.
+        jpeg: whether images are packed as JPEG.
     """
 
     targets: Mapping[str, int | None]
     sensors: tuple[str, ...] = ()
     reward: bool = False
+    jpeg: bool = False
 
-    @classmethod
-    def of(cls, episode: Episode, order: Sequence[str] = ()) -> Layout:
-        """Return the layout of a store that begins with this episode, its targets in this order."""
-        sizes = {name: episode.targets[name].shape[1] for name in order or episode.targets}
-        return cls(sizes, tuple(sorted(episode.sensors)), episode.reward is not None)
+    def settled(self, episode: Episode) -> Layout:
+        """Return the layout of a store that begins with this episode."""
+        return dataclasses.replace(
+            self,
+            targets={name: episode.targets[name].shape[1] for name in self.targets},
+            sensors=tuple(sorted(episode.sensors)),
+            reward=episode.reward is not None,
+        )
+
+    def fits(self, other: Layout) -> bool:
+        """Return whether the same optional columns are there."""
+        return (self.sensors, self.reward) == (other.sensors, other.reward)
+
+    def __str__(self) -> str:
+        return f"sensors {', '.join(self.sensors) or 'none'} and {'rewards' if self.reward else 'no rewards'}"
 
     @classmethod
     def read(cls, path: Path) -> Layout:
@@ -57,13 +64,15 @@ class Layout:
                 f"{path}: schema version {version}, this sinew reads 1 and {SCHEMA_VERSION}. "
                 "Update sinew or collect again."
             )
-        return cls(dict(content["targets"]), tuple(content.get("sensors", ())), bool(content.get("reward", False)))
+        sensors, reward = tuple(content.get("sensors", ())), bool(content.get("reward", False))
+        return cls(dict(content["targets"]), sensors, reward, content.get("frames", "raw") == "jpeg")
 
     def write(self, path: Path) -> None:
         """Write ``store.json``."""
         content: dict[str, Any] = {"schema_version": 1, "targets": dict(self.targets)}
-        if self.sensors or self.reward:
+        if self.sensors or self.reward or self.jpeg:
             content |= {"schema_version": SCHEMA_VERSION, "sensors": list(self.sensors), "reward": self.reward}
+            content |= {"frames": "jpeg" if self.jpeg else "raw"}
         write_json(path, content)
 
 
@@ -142,63 +151,6 @@ def read_log(path: Path) -> tuple[list[Record], list[int]]:
         records.append(record)
         ends.append(position)
     return records, ends
-
-
-SUFFIX = {"float32": "f32", "uint8": "u8", "int16": "i16", "uint16": "u16"}
-"""Of a column's file, by the type of its values."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One raw file: its name, and the shape and type of one frame's value."""
-
-    file: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes per frame."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-
-def columns_of(spec: RobotSpec, layout: Layout) -> dict[str, Column]:
-    """Return the columns by name in their order on disk; targets of unknown size are left out."""
-    single, byte = np.dtype("<f4"), np.dtype(np.uint8)
-    columns: dict[str, Column] = {}
-    for name, camera in sorted(spec.cameras.items()):
-        columns[f"images.{name}"] = Column(f"images.{name}.u8", (3, camera.height, camera.width), byte)
-    sizes: dict[str, int | None] = {"state": spec.state_size, "action": spec.action_size, "executed": spec.action_size}
-    sizes |= {f"targets.{name}": size for name, size in sorted(layout.targets.items())}
-    for name, size in sizes.items():
-        if size is not None:
-            columns[name] = Column(f"{name}.f32", (size,), single)
-    if layout.reward:
-        columns["reward"] = Column("reward.f32", (), single)
-    for name in layout.sensors:
-        sensor = spec.sensors[name]
-        kind = np.dtype(sensor.dtype).newbyteorder("<")
-        columns[f"sensors.{name}"] = Column(f"sensors.{name}.{SUFFIX[kind.name]}", tuple(sensor.shape), kind)
-    return columns
-
-
-def arrays_of(episode: Episode, columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
-    """Return an episode's arrays by column, contiguous, in the columns' order and types."""
-    arrays: dict[str, NDArray[Any]] = {f"images.{name}": images for name, images in episode.images.items()}
-    arrays |= {"state": episode.state, "action": episode.action, "executed": episode.executed}
-    arrays |= {f"targets.{name}": target for name, target in episode.targets.items()}
-    arrays |= {f"sensors.{name}": readings for name, readings in episode.sensors.items()}
-    if episode.reward is not None:
-        arrays["reward"] = episode.reward
-    return {name: np.ascontiguousarray(arrays[name], column.dtype) for name, column in columns.items()}
-
-
-def checksum(arrays: Iterable[NDArray[Any]]) -> int:
-    """Return the CRC-32 of contiguous arrays' bytes."""
-    crc = 0
-    for array in arrays:
-        crc = zlib.crc32(array.data, crc)
-    return crc
 
 
 def extend(path: Path, position: int, parts: Sequence[memoryview]) -> None:

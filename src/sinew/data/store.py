@@ -2,9 +2,10 @@
 
 A store is a directory::
 
-    store.json          schema version, targets, sensors, whether there are rewards
+    store.json          schema version, targets, sensors, whether there are rewards, how frames are kept
     spec.json           the robot
-    images.<cam>.u8     (N, 3, h, w) uint8, all episodes one after another
+    images.<cam>.u8     (N, 3, h, w) uint8, all episodes one after another; or, in a fourth of the space,
+    images.<cam>.jpg    the frames as JPEG one after another, and images.<cam>.i64, where each ends (N,) int64
     state.f32 action.f32 executed.f32 targets.<name>.f32     (N, size) float32, little-endian
     reward.f32          (N,) float32, where rewards were recorded
     sensors.<name>.f32  (N, ...) as the spec says, .u8 .i16 .u16 for other types
@@ -29,17 +30,10 @@ from sinew.core.errors import ConfigError, DataError, SinewError
 from sinew.core.files import fsync_path, read_json, require_free, write_json
 from sinew.core.spec import check_spec
 from sinew.core.types import RobotSpec
+from sinew.data.columns import Column, Packed, checksum, columns_of, pack
 from sinew.data.episode import Episode
-from sinew.data.layout import (
-    Layout,
-    Record,
-    arrays_of,
-    checksum,
-    columns_of,
-    cut,
-    extend,
-    read_log,
-)
+from sinew.data.jpeg import JpegFrames
+from sinew.data.layout import Layout, Record, cut, extend, read_log
 from sinew.data.lock import WriterLock
 from sinew.data.reading import Reading
 
@@ -73,13 +67,14 @@ class Store:
         self.reload()
 
     @classmethod
-    def create(cls, path: Path, spec: RobotSpec, target_names: Sequence[str] = ()) -> Store:
+    def create(cls, path: Path, spec: RobotSpec, target_names: Sequence[str] = (), *, jpeg: bool = False) -> Store:
         """Make an empty store.
 
         Args:
             path: the directory; may exist.
             spec: the robot.
             target_names: auxiliary labels that every episode brings; sizes are learned from the first one.
+            jpeg: pack images as JPEG, which loses a little of them and takes longer to read.
 
         Raises:
             DataError: there is one already.
@@ -88,7 +83,7 @@ class Store:
         if (path / "store.json").exists():
             raise DataError(f"{path}: holds a store already. Open it, or choose another place.")
         write_json(path / "spec.json", to_dict(spec))
-        Layout(dict.fromkeys(target_names)).write(path / "store.json")
+        Layout(dict.fromkeys(target_names), jpeg=jpeg).write(path / "store.json")
         return cls(path)
 
     @classmethod
@@ -101,7 +96,9 @@ class Store:
         return cls(path)
 
     @classmethod
-    def open_or_create(cls, path: Path, spec: RobotSpec, target_names: Sequence[str] = ()) -> Store:
+    def open_or_create(
+        cls, path: Path, spec: RobotSpec, target_names: Sequence[str] = (), *, jpeg: bool = False
+    ) -> Store:
         """Open a store that must fit, or make it.
 
         Raises:
@@ -109,7 +106,7 @@ class Store:
             DataError: it holds other targets, or cannot be read.
         """
         if not (path / "store.json").exists():
-            return cls.create(path, spec, target_names)
+            return cls.create(path, spec, target_names, jpeg=jpeg)
         store = cls(path)
         advice = "Choose another place, or the settings it was recorded with."
         check_spec(store.spec, spec, sides=(f"store {path}", "world"), advice=advice)
@@ -122,7 +119,7 @@ class Store:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a path, so that every process maps the files itself."""
-        return (Store.open, (self.path,))
+        return (_reopen, (self.path, self._reading))
 
     @property
     def target_sizes(self) -> Mapping[str, int | None]:
@@ -139,8 +136,8 @@ class Store:
         """Committed frames, N."""
         return self.records[-1].offset + self.records[-1].frames if self.records else 0
 
-    def column(self, name: str) -> NDArray[Any]:
-        """Return a read-only memory-mapped view of all committed frames, (N, ...).
+    def column(self, name: str) -> NDArray[Any] | JpegFrames:
+        """Return a read-only memory-mapped view of all committed frames, (N, ...); JPEG is decoded as it is read.
 
         Args:
             name: ``images.<cam>``, ``state``, ``action``, ``executed``, ``reward``, ``targets.<name>`` or
@@ -148,13 +145,7 @@ class Store:
         """
         view = self._views.get(name)
         if view is None or len(view) != self.num_frames:
-            column = self.columns[name]
-            shape = (self.num_frames, *column.shape)
-            if self.num_frames * column.frame_bytes:
-                view = np.asarray(np.memmap(self.path / column.file, column.dtype, mode="r", shape=shape))
-            else:
-                view = np.zeros(shape, column.dtype)
-            self._views[name] = view
+            self._views[name] = view = self.columns[name].view(self.path, self.num_frames)
         return view
 
     def episode(self, number: int) -> Episode:
@@ -166,13 +157,14 @@ class Store:
         if not 0 <= number < self.num_episodes:
             raise DataError(f"{self.path}: no episode {number}; there are {self.num_episodes}, counted from 0.")
         record = self.records[number]
-        part = slice(record.offset, record.offset + record.frames)
-        arrays = {name: self.column(name)[part] for name in self.columns}
-        if checksum(arrays.values()) != record.crc:
+        first, end = record.offset, record.offset + record.frames
+        views = {name: self.column(name) for name in self.columns}
+        if checksum(self.columns[name].stored(view, first, end) for name, view in views.items()) != record.crc:
             raise DataError(
                 f"{self.path}: episode {number} ({record.id}) is damaged, its checksum differs. "
                 f"Collect again, or truncate the store to {number} episodes."
             )
+        arrays = {name: view[first:end] for name, view in views.items()}
         return Episode(
             spec=self.spec,
             images={name: arrays[f"images.{name}"] for name in self.spec.cameras},
@@ -209,17 +201,16 @@ class Store:
         num_frames = sum(episode.num_frames for episode in episodes)
         num_bytes = num_frames * sum(column.frame_bytes for column in self.columns.values())
         require_free(self.path, num_bytes, f"recording {len(episodes)} episodes")
-        arrays = [arrays_of(episode, self.columns) for episode in episodes]
+        rows = [pack(episode, self.columns) for episode in episodes]
         records: list[Record] = []
         offset = self.num_frames
-        for episode, row in zip(episodes, arrays, strict=True):
+        for episode, row in zip(episodes, rows, strict=True):
             records.append(Record.of(episode, offset=offset, crc=checksum(row.values())))
             offset += episode.num_frames
         lines = [record.line() for record in records]
         try:
             for name, column in self.columns.items():
-                position = self.num_frames * column.frame_bytes
-                extend(self.path / column.file, position, [row[name].data for row in arrays])
+                self._extend(column, [row[name] for row in rows])
             extend(self._log, self._log_bytes, [memoryview(b"".join(lines))])
             if not self.records:  # the files are new
                 fsync_path(self.path)
@@ -279,12 +270,11 @@ class Store:
         self.records, self._line_ends = read_log(self._log)
         if self._reading is not None:
             self.records = self._reading.of(self.records)
-        self._views: dict[str, NDArray[Any]] = {}
+        self._views: dict[str, NDArray[Any] | JpegFrames] = {}
         for column in self.columns.values():
-            file = self.path / column.file
-            num_bytes = file.stat().st_size if file.exists() else 0
-            if num_bytes < self.num_frames * column.frame_bytes:
-                frames = num_bytes // column.frame_bytes
+            frames = column.held(self.path, self.num_frames)
+            if frames < self.num_frames:
+                file = self.path / column.files[0]
                 number = next(i for i, record in enumerate(self.records) if record.offset + record.frames > frames)
                 raise DataError(
                     f"{file}: ends within episode {number} ({self.records[number].id}) of {self.num_episodes}, "
@@ -295,10 +285,21 @@ class Store:
     def _log_bytes(self) -> int:
         return self._line_ends[-1] if self._line_ends else 0
 
+    def _extend(self, column: Column, rows: Sequence[Packed]) -> None:
+        """Write what episodes add to a column."""
+        begins = lengths = column.lengths(self.path, self.num_frames)
+        parts: list[list[memoryview]] = [[] for _ in lengths]
+        for row in rows:
+            for number, array in enumerate(column.placed(row, lengths)):
+                parts[number].append(array.data)
+            lengths = tuple(length + array.nbytes for length, array in zip(lengths, row, strict=True))
+        for file, begin, part in zip(column.files, begins, parts, strict=True):
+            extend(self.path / file, begin, part)
+
     def _check(self, episodes: Sequence[Episode]) -> None:
         sizes = {name: size for name, size in self.target_sizes.items() if size is not None and self.records}
         known = self.spec
-        layout = self.layout if self.records else Layout.of(episodes[0])
+        layout = self.layout if self.records else self.layout.settled(episodes[0])
         for episode in episodes:
             episode.check()
             if episode.spec is not known:
@@ -318,16 +319,16 @@ class Store:
             self._check_further(episode, layout)
 
     def _check_further(self, episode: Episode, layout: Layout) -> None:
-        found = Layout.of(episode)
-        if (found.sensors, found.reward) != (layout.sensors, layout.reward):
+        found = layout.settled(episode)
+        if not found.fits(layout):
             raise DataError(
-                f"{self.path}: episode {episode.id} has {_said(found)}, the episodes before it have {_said(layout)}. "
+                f"{self.path}: episode {episode.id} has {found}, the episodes before it have {layout}. "
                 "Keep them in a store of their own."
             )
 
     def _settle(self, first: Episode) -> None:
         """Write down with the first episode which columns there are."""
-        layout = self.layout if self.records else Layout.of(first, order=tuple(self.layout.targets))
+        layout = self.layout if self.records else self.layout.settled(first)
         if layout != self.layout:
             layout.write(self.path / "store.json")
             self.layout = layout
@@ -337,9 +338,12 @@ class Store:
         """Cut all files back to what is committed, the log first."""
         cut(self._log, self._log_bytes)
         for column in self.columns.values():
-            cut(self.path / column.file, self.num_frames * column.frame_bytes)
+            for file, length in zip(column.files, column.lengths(self.path, self.num_frames), strict=True):
+                cut(self.path / file, length)
 
 
-def _said(layout: Layout) -> str:
-    """Return in words which of the optional columns there are."""
-    return f"sensors {', '.join(layout.sensors) or 'none'} and {'rewards' if layout.reward else 'no rewards'}"
+def _reopen(path: Path, reading: Reading | None) -> Store:
+    store = Store.open(path)
+    if reading is not None:
+        store.read_as(reading)
+    return store

@@ -115,6 +115,20 @@ class Windows:
             store.reload()
         self._index()
 
+    def __len__(self) -> int:
+        """Return how many windows there are to choose from."""
+        return self.num_frames
+
+    def __getitem__(self, frame: int) -> NumpyBatch:
+        """Return one window, as a batch of one row."""
+        if not -len(self) <= frame < len(self):
+            raise IndexError(f"window {frame} is asked for, there are {len(self)}.")
+        return self.gather(np.array([frame % len(self)]))
+
+    def __getitems__(self, frames: Sequence[int]) -> NumpyBatch:
+        """Return a whole batch at once: torch's ``DataLoader`` asks for it so; ``collate_fn`` gets the batch."""
+        return self.gather(np.asarray(frames, dtype=np.int64))
+
     def gather(self, frames: NDArray[np.int64]) -> NumpyBatch:
         """Return the windows at these frames.
 

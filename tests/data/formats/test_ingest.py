@@ -39,6 +39,23 @@ def test_a_data_set_becomes_a_store_once(demos: Path, tmp_path: Path) -> None:
     assert open_dataset(store.path, into=tmp_path).path == store.path
 
 
+def test_images_over_the_budget_are_packed_as_jpeg(demos: Path, tmp_path: Path) -> None:
+    raw = open_dataset(demos, into=tmp_path / "stores")
+    frames = sum(episode.num_frames for episode in EPISODES)
+    raw_gb = frames * 3 * (16 * 20 + 12 * 12) / 1e9
+    fits = open_dataset(demos, into=tmp_path / "stores", config=IngestConfig(raw_gb=raw_gb))
+    assert fits.path == raw.path
+    packed = open_dataset(demos, into=tmp_path / "stores", config=IngestConfig(raw_gb=0.999 * raw_gb))
+    assert packed.layout.jpeg
+    assert packed.path != raw.path
+    assert not raw.layout.jpeg
+    np.testing.assert_array_equal(packed.episode(3).action, raw.episode(3).action)
+    difference = np.abs(packed.episode(3).images["front"].astype(int) - raw.episode(3).images["front"])
+    assert difference.mean() < 2
+    with pytest.raises(ConfigError, match="raw_gb is -1"):
+        open_dataset(demos, into=tmp_path / "stores", config=IngestConfig(raw_gb=-1))
+
+
 def test_other_data_or_settings_make_another_store(demos: Path, tmp_path: Path) -> None:
     first = open_dataset(demos, into=tmp_path / "stores")
     small = open_dataset(demos, into=tmp_path / "stores", config=IngestConfig(image_size=(8, 8)))

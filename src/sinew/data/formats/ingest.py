@@ -15,18 +15,21 @@ from sinew.core.errors import ConfigError, DataError
 from sinew.core.files import require_free, write_json
 from sinew.core.types import RobotSpec
 from sinew.data.collect import shares
+from sinew.data.columns import columns_of
 from sinew.data.config import IngestConfig
 from sinew.data.episode import Episode
 from sinew.data.formats import FORMATS
 from sinew.data.formats.hub import located, spec_place
 from sinew.data.formats.robot import PartialSpec, read_partial, resolve
 from sinew.data.formats.source import Progress, Source, first_of
-from sinew.data.layout import Layout, columns_of
+from sinew.data.layout import Layout
 from sinew.data.record import number_of
 from sinew.data.store import Store
 
 VERSION = 1
 """Changes when the same data set would be read into another store."""
+RAW_GB = 50.0
+"""Most that images may take as they are, where nothing is said."""
 ORIGIN = "ingest.json"
 """File in a store that says where its episodes came from."""
 
@@ -108,10 +111,12 @@ def open_dataset(
     source = open_source(path)
     spec = robot_of(source, config)
     _check_instructions(source, config)
-    key = digest(spec, [VERSION, config.held_out, config.instruction, _contents(source)])
+    jpeg = packs_jpeg(spec, sum(source.lengths), config)
+    how = [VERSION, config.held_out, config.instruction, _contents(source), *(["jpeg"] if jpeg else [])]
+    key = digest(spec, how)
     final = into / f"{path.resolve().stem}-{key}"
     if not final.exists():
-        _ingest(source, spec, config, final, on_progress=on_progress or (lambda _done, _wanted: None))
+        _ingest(source, spec, config, final, jpeg=jpeg, on_progress=on_progress or (lambda _done, _wanted: None))
     return Store.open(final)
 
 
@@ -136,11 +141,20 @@ def held_out(tasks: Sequence[str], share: float) -> frozenset[int]:
     return frozenset(chosen)
 
 
-def _ingest(source: Source, spec: RobotSpec, config: IngestConfig, final: Path, *, on_progress: Progress) -> None:
+def packs_jpeg(spec: RobotSpec, num_frames: int, config: IngestConfig) -> bool:
+    """Return whether so many frames' images are kept as JPEG, because they would not fit the budget as they are."""
+    raw = num_frames * sum(3 * camera.height * camera.width for camera in spec.cameras.values())
+    return raw > 1e9 * (RAW_GB if config.raw_gb is None else config.raw_gb)
+
+
+def _ingest(
+    source: Source, spec: RobotSpec, config: IngestConfig, final: Path, *, jpeg: bool, on_progress: Progress
+) -> None:
     partial = final.with_name(f"{final.name}.partial")
     frames = sum(source.lengths)
-    per_frame = sum(column.frame_bytes for column in columns_of(spec, Layout({}, tuple(sorted(spec.sensors)))).values())
-    store = Store.open_or_create(partial, spec)
+    layout = Layout({}, tuple(sorted(spec.sensors)), jpeg=jpeg)
+    per_frame = sum(column.frame_bytes for column in columns_of(spec, layout).values())
+    store = Store.open_or_create(partial, spec, jpeg=jpeg)
     store.lock()
     try:
         if final.exists():  # another process was faster
@@ -192,6 +206,8 @@ def _contents(source: Source) -> list[list[object]]:
 def _check_config(config: IngestConfig) -> None:
     if not 0 <= config.held_out < 1:
         raise ConfigError(f"held_out is {config.held_out:g}; a share from 0 to below 1 is wanted.")
+    if config.raw_gb is not None and config.raw_gb < 0:
+        raise ConfigError(f"raw_gb is {config.raw_gb:g}; 0 or more is wanted, and 0 packs all images as JPEG.")
     if config.image_size is not None and min(config.image_size) < 8:
         raise ConfigError(f"image_size is {config.image_size}; height and width of at least 8 px are wanted.")
     if config.instruction is not None and not config.instruction.strip():

@@ -72,7 +72,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  (any JSON value)
         raise DataError(f"{path}: no such file.") from error
     except OSError as error:
         raise DataError(f"{path}: could not be read ({error.strerror}).") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, endless digits or brackets
         raise DataError(f"{path}: not valid JSON ({error}). Restore the file or remove it and run again.") from error
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.formats.fuzzing import TARGETS, attack
 from data.formats.recordings import SPEC, cut_in_half, smooth_episode
+from data.formats.samples import SAMPLES
 from sinew.core.errors import DataError, SpecError
-from sinew.data.formats import WRITERS
+from sinew.data.formats import FORMATS, WRITERS
 from sinew.data.formats.ingest import open_source, read_episode, robot_of
 
 CASES = [(name, storage) for name, kind in WRITERS.items() for storage in kind.storages]
@@ -119,3 +121,47 @@ def test_a_robot_without_state_and_with_one_action_round_trips(name: str, storag
     source = open_source(tmp_path / "out")
     assert robot_of(source) == spec
     np.testing.assert_array_equal(read_episode(source, 0, spec).action, action)
+
+
+def test_every_format_that_is_only_read_has_a_sample() -> None:
+    assert set(SAMPLES) >= set(FORMATS) - set(WRITERS)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_is_known_by_its_looks_and_read_in_any_order(name: str, tmp_path: Path) -> None:
+    source = open_source(SAMPLES[name](tmp_path))
+    assert isinstance(source, FORMATS[name])
+    spec = robot_of(source)
+    count = len(source.lengths)
+    assert count == len(source.instructions) == len(source.tasks) >= 2
+    forward = [read_episode(source, number, spec) for number in range(count)]
+    assert tuple(episode.num_frames for episode in forward) == source.lengths
+    assert len({episode.id for episode in forward}) == count
+    for number in reversed(range(count)):
+        again = read_episode(source, number, spec)
+        np.testing.assert_array_equal(again.action, forward[number].action)
+        for camera, images in again.images.items():
+            np.testing.assert_array_equal(images, forward[number].images[camera])
+    actions = np.concatenate([episode.action for episode in forward])
+    np.testing.assert_array_equal(source.reach(), [actions.min(axis=0), actions.max(axis=0)])
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_cut_off_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    path = SAMPLES[name](tmp_path)
+    for file in open_source(path).files:
+        whole = file.read_bytes()
+        cut_in_half(file)
+        with pytest.raises(DataError) as caught:
+            read_all(path)
+        assert str(path) in str(caught.value)
+        file.write_bytes(whole)
+    read_all(path)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_mutated_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
+    outcome = attack(TARGETS[name], tmp_path, range(40))
+    assert outcome.failures == []
+    assert outcome.rounds == 40
+    assert outcome.refused > 5

@@ -6,12 +6,13 @@ from sinew.data.formats.hdf5 import Hdf5
 from sinew.data.formats.image_text import TextSource
 from sinew.data.formats.lerobot import LeRobot
 from sinew.data.formats.llava import Llava
+from sinew.data.formats.rlds import Rlds
 from sinew.data.formats.source import Source, WritableSource
 from sinew.data.formats.webdataset import WebDataset
 
 WRITERS: dict[str, type[WritableSource]] = {"hdf5": Hdf5, "lerobot": LeRobot}
 """Formats that are also written, by name; what one must answer to is ``formats.source.WritableSource``."""
-FORMATS: dict[str, type[Source]] = {**WRITERS}
+FORMATS: dict[str, type[Source]] = {"rlds": Rlds, **WRITERS}
 """Formats by name, in the order in which their ``detect`` is asked; see ``formats.source.Source``."""
 TEXT_FORMATS: dict[str, type[TextSource]] = {"llava": Llava, "webdataset": WebDataset}
 """Formats of images with text, which are no episodes; see ``formats.image_text.TextSource``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,27 @@ def decode(content: bytes, where: str) -> Picture:
     Raises:
         DataError: the bytes are no whole picture, one of another depth, or one of more than ``MAX_PIXELS``.
     """
+    image = _load(content, where)
+    if image.mode not in MODES:
+        raise DataError(
+            f"{where}: an image of mode {image.mode}, 8-bit colour is needed. Depth is no camera; read it as a sensor."
+        )
+    return np.asarray(image.convert("RGB"))
+
+
+def decode_reading(content: bytes, where: str) -> NDArray[Any]:
+    """Return the values in the bytes of a picture that is a sensor's reading, as they are: (h, w) or (h, w, channels).
+
+    Raises:
+        DataError: see ``decode``; other kinds than 8-bit, 16-bit and 32-bit integers are refused too.
+    """
+    image = _load(content, where)
+    if image.mode not in ("L", "LA", "RGB", "RGBA", "I;16", "I"):
+        raise DataError(f"{where}: an image of mode {image.mode}, 8 or 16 bits a value are needed.")
+    return np.asarray(image)
+
+
+def _load(content: bytes, where: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of is refused below, or harmless
@@ -52,9 +74,7 @@ def decode(content: bytes, where: str) -> Picture:
         raise DataError(
             f"{where}: not a readable image ({error}). Restore the file, or leave the episode out."
         ) from error
-    if image.mode not in MODES:
-        raise DataError(f"{where}: an image of mode {image.mode}, 8-bit colour is needed. Depth cannot be read yet.")
-    return np.asarray(image.convert("RGB"))
+    return image
 
 
 def encode(picture: Picture) -> bytes:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import shutil
 from pathlib import Path
@@ -10,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from data.formats.recordings import COMPLETE, GOLDEN, SPEC, change_json, change_table, smooth_episode
 from sinew.core.errors import DataError, SpecError
-from sinew.core.types import CameraSpec
+from sinew.core.types import CameraSpec, SensorSpec
 from sinew.data.formats import lerobot_write
 from sinew.data.formats.ingest import open_source, read_episode, robot_of
 from sinew.data.formats.lerobot import LeRobot
@@ -46,8 +48,9 @@ def test_what_lerobot_wrote_is_read_as_lerobot_reads_it(name: str, tmp_path: Pat
     source = open_source(path)
     assert isinstance(source, LeRobot)
     assert source.lengths == LENGTHS
-    assert source.unread == ("observation.environment_state",)
+    assert source.unread == ()
     spec = robot_of(source)
+    assert spec.sensors == {"environment_state": SensorSpec((2,), unit="raw", hz=10.0)}
     assert (spec.embodiment, spec.hz, spec.action, spec.state) == ("so100", 10.0, ("dx", "dy"), ("x", "y", "grip"))
     assert (spec.cameras["front"].height, spec.cameras["front"].width) == (64, 80)
     for number in range(3):
@@ -230,3 +233,72 @@ def test_sides_that_h264_cannot_have_are_refused(tmp_path: Path) -> None:
     spec = dataclasses.replace(SPEC, cameras={"front": CameraSpec(15, 20)})
     with pytest.raises(DataError, match=r"15 x 20 px cannot become H\.264"):
         LeRobot.write(tmp_path / "out", [smooth_episode(0, spec=spec)], storage="video")
+
+
+def test_sensors_rewards_and_endings_round_trip(tmp_path: Path) -> None:
+    sensors = {
+        "depth": SensorSpec((4, 5), "mm", 12.5, dtype="uint16"),
+        "points": SensorSpec((3, 2, 3), "m", 10.0),
+        "force": SensorSpec((6,), "N", 100.0),
+        "range": SensorSpec((), "m", 10.0),
+    }
+    spec = dataclasses.replace(SPEC, sensors=sensors)
+    rng = np.random.default_rng(0)
+    episodes = [
+        smooth_episode(
+            number,
+            spec=spec,
+            sensors={
+                name: rng.integers(0, 60000, (5 + number, *sensor.shape)).astype(sensor.dtype)
+                for name, sensor in sensors.items()
+            },
+            reward=rng.normal(size=5 + number).astype(np.float32),
+            terminated=number == 1,
+            final_state=rng.normal(size=2).astype(np.float32) if number else None,
+        )
+        for number in range(3)
+    ]
+    LeRobot.write(tmp_path / "out", episodes, storage="image")
+    source = open_source(tmp_path / "out")
+    assert robot_of(source) == spec
+    for number, episode in enumerate(episodes):
+        back = read_episode(source, number, spec)
+        for name in sensors:
+            np.testing.assert_array_equal(back.sensors[name], episode.sensors[name])
+            assert back.sensors[name].dtype == episode.sensors[name].dtype
+        np.testing.assert_array_equal(back.reward, episode.reward)
+        assert back.terminated == episode.terminated
+        np.testing.assert_array_equal(back.final_state, episode.final_state)
+
+
+def test_depth_is_read_from_pictures_of_one_channel_and_from_films_that_show_it(tmp_path: Path) -> None:
+    path = golden("h264", tmp_path)
+    info = json.loads((path / "meta/info.json").read_text())
+    info["features"]["observation.images.front"]["info"]["video.is_depth_map"] = True
+    info["features"]["observation.images.depth"] = {"dtype": "image", "shape": [4, 5, 1]}
+    (path / "meta/info.json").write_text(json.dumps(info))
+    depth = np.arange(15 * 20, dtype=np.uint16).reshape(15, 4, 5) * 100
+    files = [io.BytesIO() for _ in depth]
+    for file, picture in zip(files, depth, strict=True):
+        Image.fromarray(picture).save(file, "PNG")
+    column = pa.array([{"bytes": file.getvalue(), "path": None} for file in files])
+    change_table(path / ROWS, lambda table: table.append_column("observation.images.depth", column))
+    source = open_source(path)
+    spec = robot_of(source)
+    assert spec.cameras == {}
+    episode = read_episode(source, 1, spec)
+    np.testing.assert_array_equal(episode.sensors["depth"], depth[4:9, ..., None])
+    expected = np.load(path / "expected.npz")
+    shown = expected["images"][expected["episode"] == 1].transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(episode.sensors["front"], shown)
+
+
+def test_a_sensor_that_the_data_do_not_have_and_one_of_another_shape_are_refused(tmp_path: Path) -> None:
+    path = golden("image", tmp_path)
+    for shape, name, words in (((3,), "environment_state", r"of shape \(3,\)"), ((2,), "lidar", "no sensor lidar")):
+        change_json(path / "spec.json", sensors={name: {"shape": shape, "unit": "m", "hz": 10}})
+        with pytest.raises(DataError, match=words):
+            read_all(path)
+    change_json(path / "spec.json", sensors={})
+    assert robot_of(open_source(path)).sensors == {}
+    read_all(path)

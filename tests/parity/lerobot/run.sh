@@ -15,6 +15,9 @@ export LD_LIBRARY_PATH="$work/ffmpeg:$libraries" HF_HUB_OFFLINE=1 HF_HOME="$work
 
 if [ -n "${GOLDEN:-}" ]; then
     "$judge" "$here/golden.py" "$GOLDEN" 2>&1 | grep -v '^Svt\|^Map\|^\[libx264' || true
+    older="$PARITY_VENVS/lerobot-0.3.3" # v2.1; it wants an older datasets too
+    [ -d "$older" ] || install --no-deps --target "$older" lerobot==0.3.3 datasets==3.6.0
+    PYTHONPATH="$older" "$judge" "$here/golden_v21.py" "$GOLDEN" 2>&1 | grep -v '^Svt\|^Map\|^\[libx264' || true
     exit
 fi
 env -u LD_LIBRARY_PATH "$PYTHON" "$here/write_ours.py" "$work/ours"

@@ -151,7 +151,11 @@ def as_reading(values: NDArray[Any], sensor: SensorSpec, where: str) -> NDArray[
             f"{where}: a reading has shape {values.shape[1:]}, the spec says {tuple(sensor.shape)}. Correct the spec."
         )
     kind = np.dtype(sensor.dtype)
-    if values.dtype != kind and not (kind.kind == "f" and values.dtype.kind in "fiub"):
+    given = values.dtype.kind
+    if given not in "fiub" or (given == "f" and kind.kind != "f"):
         raise DataError(f"{where}: is {values.dtype}, the spec says {kind}. Correct the spec.")
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(values, dtype=kind)
+    with np.errstate(all="ignore"):
+        found = np.ascontiguousarray(values, dtype=kind)
+    if given != "f" and bool((found != values).any()):
+        raise DataError(f"{where}: holds values that {kind} cannot. Say another type in the spec.")
+    return found

@@ -10,13 +10,15 @@ A directory, in v3.0 (``lerobot_v2`` says how the older ones differ)::
     spec.json                            the RobotSpec or a part of it; ours, see docs/formats.md
 
 Read are ``observation.state``, ``action``, images, ``next.success`` (an episode succeeded when it holds anywhere;
-without it all count as successes) and the sentence. A frame's number in a film is the integer nearest to
+without it all count as successes), ``next.reward``, the sentence, and all other observations that are numbers or depth,
+as sensors. A frame's number in a film is the integer nearest to
 seconds times rate, never a sum of seconds; the seconds in the table only have to agree with frame_index / fps
 to half a frame.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,24 +27,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
-from sinew.core.types import CameraSpec, RobotSpec
+from sinew.core.types import CameraSpec, RobotSpec, SensorSpec
 from sinew.data.episode import Episode
 from sinew.data.formats import lerobot_meta, lerobot_v2
+from sinew.data.formats.columns import as_reading
 from sinew.data.formats.lerobot_meta import (
+    REWARD,
     VERSION,
     Row,
     camera_name,
     image_size,
     is_depth,
+    is_gray,
     names_of,
     read_info,
+    sensor_of,
     size_of,
 )
 from sinew.data.formats.lerobot_table import Frames, Table
 from sinew.data.formats.lerobot_write import write_lerobot
-from sinew.data.formats.pictures import Picture, decode, scale
-from sinew.data.formats.robot import Facts, PartialSpec, match_cameras, partial_of
-from sinew.data.formats.source import range_of
+from sinew.data.formats.pictures import Picture, decode, decode_reading, scale
+from sinew.data.formats.robot import Facts, match_cameras, partial_of
+from sinew.data.formats.source import check_sensors, range_of
 from sinew.data.formats.video import read_frames
 
 STATE, ACTION, SUCCESS = "observation.state", "action", "next.success"
@@ -64,12 +70,15 @@ class LeRobot:
         self.rows = tuple(contents.read_rows(path, self.info))
         pictures = [name for name, item in self.features.items() if item["dtype"] in ("image", "video")]
         self.cameras = {camera_name(name): name for name in sorted(pictures) if not is_depth(self.features[name])}
+        sensors = {name: sensor_of(name, item, self.fps) for name, item in self.features.items() if name != STATE}
+        self._sensors = {camera_name(name): (name, sensor) for name, sensor in sensors.items() if sensor is not None}
         self.facts = self._facts()
         self.lengths = tuple(row.length for row in self.rows)
         self.instructions = tuple(row.instruction for row in self.rows)
         self.tasks = tuple(row.task for row in self.rows)
         self.judged = SUCCESS in self.features
-        known = {STATE, ACTION, SUCCESS, *NUMBERS, "index", *self.cameras.values()}
+        known = {STATE, ACTION, SUCCESS, REWARD, *NUMBERS, "index", *self.cameras.values()}
+        known |= {key for key, _ in self._sensors.values()}
         self.unread = tuple(name for name in self.features if name not in known)
         self._sentences = contents.read_sentences(path)
         self._table: Table | None = None
@@ -111,6 +120,8 @@ class LeRobot:
             name: self._images(row, frames, self.cameras[cameras[name]], camera)
             for name, camera in spec.cameras.items()
         }
+        known = {name: sensor for name, (_, sensor) in self._sensors.items()}
+        check_sensors(str(self.path), spec, known)
         return Episode(
             spec=spec,
             images=images,
@@ -122,6 +133,10 @@ class LeRobot:
             success=bool(frames.values(SUCCESS, floating=False).any()) if self.judged else True,
             source=self.path.resolve().name,
             id=f"episode_{row.index}",
+            sensors={name: self._readings(row, frames, name, sensor) for name, sensor in spec.sensors.items()},
+            reward=frames.values(REWARD, floating=True)[:, 0] if REWARD in self.features else None,
+            terminated=row.terminated,
+            final_state=None if row.final_state is None else np.array(row.final_state, np.float32),
         )
 
     @staticmethod
@@ -144,11 +159,12 @@ class LeRobot:
         said: dict[str, Any] = {"hz": self.fps, "embodiment": self.info.get("robot_type") or None}
         said |= {"state": names.get(STATE), "action": names[ACTION]}
         content = {name: value for name, value in said.items() if value is not None}
+        sensors = {name: sensor for name, (_, sensor) in self._sensors.items()}
         return Facts(
             action_size=size_of(self.features[ACTION]),
             state_size=size_of(self.features[STATE]) if STATE in self.features else 0,
             cameras={name: image_size(self.path, key, self.features[key]) for name, key in self.cameras.items()},
-            said=partial_of(content, f"{self.path}/meta/info.json") if content else PartialSpec(),
+            said=dataclasses.replace(partial_of(content, f"{self.path}/meta/info.json"), sensors=sensors),
         )
 
     def _open_table(self, file: str) -> Table:
@@ -157,8 +173,9 @@ class LeRobot:
         if self._table is None or self._table.path != path:
             pictures = [key for key in self.cameras.values() if self.features[key]["dtype"] == "image"]
             wanted = [ACTION, *NUMBERS]
-            wanted += [name for name in (STATE, SUCCESS) if name in self.features]
-            self._table = Table(path, wanted, pictures)
+            wanted += [name for name in (STATE, SUCCESS, REWARD) if name in self.features]
+            readings = [key for key, _ in self._sensors.values() if self.features[key]["dtype"] != "video"]
+            self._table = Table(path, wanted, [*pictures, *readings])
         return self._table
 
     def _check_sentence(self, row: Row, frames: Frames, where: str) -> None:
@@ -169,7 +186,9 @@ class LeRobot:
                 f"{where}, frame {other[0]}: the instruction changes from {self._sentences.get(int(tasks[0]))!r} to "
                 f"{self._sentences.get(int(tasks[other[0]]))!r}. Split the episode there."
             )
-        if self._sentences.get(int(tasks[0]), "").strip() != row.instruction:
+        if int(tasks[0]) not in self._sentences:
+            raise DataError(f"{where}: its rows name task {int(tasks[0])}, which meta/tasks does not list. Restore it.")
+        if self._sentences[int(tasks[0])].strip() != row.instruction:
             raise DataError(
                 f"{where}: its rows name task {int(tasks[0])} ({self._sentences.get(int(tasks[0]))!r}), the table of "
                 f"episodes says {row.instruction!r}. Restore meta/ and data/ from one recording."
@@ -191,6 +210,29 @@ class LeRobot:
         if number + 1 != row.length:
             raise DataError(f"{where}: {number + 1} images for {row.length} frames.")
         return out
+
+    def _readings(self, row: Row, frames: Frames, name: str, sensor: SensorSpec) -> NDArray[Any]:
+        """Return a sensor's readings, (T, ...)."""
+        key, found = self._sensors[name]
+        where = f"{self.path}: episode {row.index}: {key}"
+        kind = self.features[key]["dtype"]
+        if kind == "image":
+            run = (decode_reading(item, f"{where}, frame {number}") for number, item in enumerate(frames.pictures(key)))
+        elif kind == "video":
+            pixels = "gray16le" if is_gray(self.features[key]) else "rgb24"
+            film, first = row.films[key]
+            run = read_frames(self.path / film, first, row.length, fps=self.fps, where=where, pixels=pixels)
+        else:
+            shape = found.shape if sensor.shape else ()  # single numbers are stored as lists of one
+            return as_reading(frames.readings(key, shape), sensor, where)
+        pictures = [picture.reshape(*picture.shape[:2], -1) for picture in run]
+        odd = [number for number, picture in enumerate(pictures) if picture.shape != tuple(sensor.shape)]
+        if odd:
+            raise DataError(
+                f"{where}, frame {odd[0]}: is of shape {pictures[odd[0]].shape}, {tuple(sensor.shape)} is said. "
+                "Correct the shape, or record again."
+            )
+        return as_reading(np.stack(pictures), sensor, where)
 
     def _pictures_of(self, row: Row, frames: Frames, key: str, where: str) -> Iterator[Picture]:
         if self.features[key]["dtype"] == "image":

@@ -10,14 +10,18 @@ from typing import Any
 
 from sinew.core.errors import DataError
 from sinew.core.files import read_json
+from sinew.core.types import SensorSpec
 from sinew.data.formats.lerobot_table import read_columns, text_column
+from sinew.data.formats.source import RAW, sensor_type
 
 VERSION = "v3.0"
 """What is written."""
 OLDER = ("v2.1", "v2.0")
 """What is read as well; see ``lerobot_v2``."""
-NAMED = "task_name"
-"""Our column in the table of episodes: a name for tables."""
+OBSERVATION, REWARD = "observation.", "next.reward"
+"""How the features that a robot senses begin, and the one that says how good the step was."""
+NAMED, TERMINATED, FINAL = "task_name", "terminated", "final_state"
+"""Our columns in the table of episodes: a name for tables, whether it ended by itself, the state it ended in."""
 PLACE = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
 """A part of a path to fill in."""
 
@@ -33,6 +37,8 @@ class Row:
         task: name for tables.
         file: that its rows are in, inside the data set.
         films: by feature, the film inside the data set and the number of the first frame in it.
+        terminated: it ended by itself.
+        final_state: (S,) after the last action, None where nobody says.
     """
 
     index: int
@@ -41,6 +47,8 @@ class Row:
     task: str
     file: str
     films: Mapping[str, tuple[str, int]]
+    terminated: bool = False
+    final_state: tuple[float, ...] | None = None
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -138,9 +146,34 @@ def file_name(pattern: str, **parts: Any) -> str:  # noqa: ANN401  (numbers and 
 
 
 def is_depth(feature: Mapping[str, Any]) -> bool:
-    """Return whether a feature's images are depths."""
+    """Return whether a feature's images are depths: said to be, or of one channel."""
     info = feature.get("info") or feature.get("video_info") or {}
-    return bool(info.get("video.is_depth_map") or info.get("is_depth_map"))
+    one_channel = feature.get("dtype") == "image" and len(feature.get("shape", ())) == 3 and 1 in feature["shape"]
+    return bool(one_channel or info.get("video.is_depth_map") or info.get("is_depth_map"))
+
+
+def sensor_of(key: str, feature: Mapping[str, Any], hz: float) -> SensorSpec | None:
+    """Return what a feature is as a sensor, None where it is none: no observation, or no numbers.
+
+    Depth is kept as 16-bit images, as films of 16 bits, or as films that show it in colours.
+    """
+    shape = tuple(int(part) for part in feature["shape"])
+    kind = sensor_type(feature["dtype"])
+    if feature["dtype"] in ("image", "video"):
+        if not is_depth(feature):
+            return None
+        gray = feature["dtype"] == "image" or is_gray(feature)
+        height, width = shape[:2] if shape[-1] in (1, 3) else shape[-2:]
+        kind, shape = ("uint16", (height, width, 1)) if gray else ("uint8", (height, width, 3))
+    if kind is None or not key.startswith(OBSERVATION):
+        return None
+    return SensorSpec(shape, unit=RAW, hz=hz, dtype=kind)
+
+
+def is_gray(feature: Mapping[str, Any]) -> bool:
+    """Return whether a feature's film has one channel of 16 bits."""
+    info = feature.get("info") or feature.get("video_info") or {}
+    return str(info.get("video.pix_fmt", "")).startswith("gray16")
 
 
 def size_of(feature: Mapping[str, Any]) -> int:
@@ -226,7 +259,15 @@ def _row(file: Path, item: Mapping[str, Any], info: Mapping[str, Any]) -> Row:
         task=item.get(NAMED) or sentence,
         file=file_name(info["data_path"], chunk_index=item["data/chunk_index"], file_index=item["data/file_index"]),
         films={key: _film(where, item, info, key, length) for key in films_of(info)},
+        terminated=bool(item.get(TERMINATED)),
+        final_state=None if item.get(FINAL) is None else tuple(_floats(where, item[FINAL])),
     )
+
+
+def _floats(where: str, values: object) -> Iterator[float]:
+    if not isinstance(values, list) or not all(isinstance(value, int | float) for value in values):
+        raise DataError(f"{where}: {FINAL} is {values!r}, a list of numbers is needed. Leave the column out.")
+    yield from map(float, values)
 
 
 def _film(where: str, item: Mapping[str, Any], info: Mapping[str, Any], key: str, length: int) -> tuple[str, int]:

@@ -60,25 +60,25 @@ def text_column(table: Any, path: Path) -> list[str]:  # noqa: ANN401
 
 
 class Table:
-    """One file of frames, its columns of numbers in memory; images are read when asked for.
+    """One file of frames, its columns of numbers in memory; images and readings are read when asked for.
 
     Args:
         path: the Parquet file.
         columns: numbers to read.
-        pictures: features with images in them.
+        heavy: features with images or readings of sensors in them.
 
     Attributes:
         path: the Parquet file.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], pictures: Sequence[str]) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], heavy: Sequence[str]) -> None:
         self.path = path
         table = read_columns(path, columns)
         self.owners = self._plain(table, "episode_index")
         self._columns: Mapping[str, NDArray[Any]] = {name: self._matrix(table, name) for name in columns}
         for name in columns:
             numbers(self._columns[name], f"{path}: {name}", floating=False)
-        self._pictures = tuple(pictures)
+        self._heavy = tuple(heavy)
         self._group: tuple[int, Any] = (-1, None)
 
     def where(self, episode: int) -> str:
@@ -122,7 +122,29 @@ class Table:
         return self._columns[name][rows]
 
     def contents(self, key: str, rows: NDArray[np.int64]) -> Iterator[bytes | None]:
-        """Yield the encoded images of rows that lie in order, one row group in memory at a time."""
+        """Yield the encoded images of rows that lie in order."""
+        for part in self._parts(key, rows):
+            try:
+                yield from (None if item is None else item["bytes"] for item in part.to_pylist())
+            except (KeyError, TypeError) as error:
+                raise DataError(f"{self.path}: {key}: holds no images ({error}). Restore the file.") from error
+
+    def readings(self, key: str, rows: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return the numbers of rows that lie in order, (T, *shape) in the type they are stored in.
+
+        Raises:
+            DataError: they are missing, or not as many.
+        """
+        flat = np.concatenate([self._flat(key, part) for part in self._parts(key, rows)])
+        if flat.size != len(rows) * int(np.prod(shape)):
+            raise DataError(
+                f"{self.path}: {key} has {flat.size} values in {len(rows)} frames, meta/info.json says {shape} each. "
+                "Correct the shape, or record again."
+            )
+        return flat.reshape(len(rows), *shape)
+
+    def _parts(self, key: str, rows: NDArray[np.int64]) -> Iterator[Any]:
+        """Yield a column's rows that lie in order, one row group in memory at a time."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -135,13 +157,25 @@ class Table:
                 int(np.searchsorted(ends, rows[0], "right")), int(np.searchsorted(ends, rows[-1], "right")) + 1
             ):
                 if self._group[0] != number:
-                    self._group = (number, file.read_row_group(number, columns=list(self._pictures)))
+                    self._group = (number, file.read_row_group(number, columns=list(self._heavy)))
                 start = ends[number - 1] if number else 0
                 inside = rows[(rows >= start) & (rows < ends[number])] - start
-                part = self._group[1][key].slice(int(inside[0]), len(inside))
-                yield from (None if item is None else item["bytes"] for item in part.to_pylist())
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.path}: {key}: images cannot be read ({error}). Restore the file.") from error
+                yield self._group[1][key].slice(int(inside[0]), len(inside)).combine_chunks()
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            raise DataError(f"{self.path}: {key}: cannot be read ({error}). Restore the file.") from error
+
+    def _flat(self, key: str, column: Any) -> NDArray[Any]:  # noqa: ANN401
+        """Return the numbers in lists of lists, one after another."""
+        import pyarrow as pa
+
+        while column.null_count == 0:
+            if isinstance(column, pa.ExtensionArray):
+                column = column.storage
+            elif hasattr(column.type, "value_type") and hasattr(column, "flatten"):
+                column = column.flatten()
+            else:
+                return np.asarray(column.to_numpy(zero_copy_only=False))
+        raise DataError(f"{self.path}: {key}: some rows have no value. Fill them in, or leave the sensor out.")
 
     def _plain(self, table: Any, name: str) -> NDArray[Any]:  # noqa: ANN401
         """Return a column of single numbers, (N,)."""
@@ -190,6 +224,10 @@ class Frames:
         """
         where = f"{self._table.where(self._index)}: {name}"
         return numbers(self._table.rows(name, self._rows), where, floating=floating)
+
+    def readings(self, key: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return a sensor's readings, (T, *shape) in the type they are stored in."""
+        return self._table.readings(key, self._rows, shape)
 
     def pictures(self, key: str) -> Iterator[bytes]:
         """Yield the encoded images of a feature.

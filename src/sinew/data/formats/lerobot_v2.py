@@ -12,13 +12,16 @@ The two versions differ in where the statistics lie, which are not read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sinew.core.errors import DataError
+from sinew.data.formats.json_rows import json_rows
 from sinew.data.formats.lerobot_meta import NAMED, Row, check_length, file_name, films_of, only_sentence
+
+LONGEST = 1 << 20
+"""Characters of a line at most."""
 
 
 def read_sentences(path: Path) -> dict[int, str]:
@@ -72,21 +75,10 @@ def _row(where: str, item: Mapping[str, Any], info: Mapping[str, Any], chunk: in
 
 def _lines(file: Path, fields: Mapping[str, type]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the objects of a file with one a line, each with where it stands."""
-    try:
-        lines = file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read ({error}). Restore the file.") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{file}: line {number}"
-        try:
-            item = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: is not JSON ({error}). It may have been cut off; restore the file.") from error
-        wrong = [
-            name for name, kind in fields.items() if not (isinstance(item, dict) and isinstance(item.get(name), kind))
-        ]
+    for number, item in enumerate(json_rows(file, longest=LONGEST), 1):
+        wrong = [name for name, kind in fields.items() if not isinstance(item.get(name), kind)]
         if wrong:
-            raise DataError(f"{where}: {', '.join(wrong)} is missing or of the wrong kind. Restore the file.")
-        yield where, item
+            raise DataError(
+                f"{file}: line {number}: {', '.join(wrong)} is missing or of the wrong kind. Restore the file."
+            )
+        yield f"{file}: line {number}", item

@@ -17,7 +17,7 @@ from sinew.core.files import new_directory, write_json
 from sinew.core.spec import check_spec
 from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
-from sinew.data.formats.lerobot_meta import NAMED, VERSION
+from sinew.data.formats.lerobot_meta import FINAL, NAMED, OBSERVATION, REWARD, TERMINATED, VERSION
 from sinew.data.formats.lerobot_stats import histogram, of_histogram, of_rows
 from sinew.data.formats.pictures import encode
 from sinew.data.formats.source import check_tellable, check_writable
@@ -68,6 +68,9 @@ class _Writer:
     def __init__(self, root: Path, spec: RobotSpec, *, as_video: bool) -> None:
         self.root, self.spec, self.as_video = root, spec, as_video
         self.cameras = {name: f"observation.images.{name}" for name in sorted(spec.cameras)}
+        self.sensors = {name: f"{OBSERVATION}{name}" for name in sorted(spec.sensors)}
+        if "observation.state" in self.sensors.values():
+            raise DataError("a sensor is called state, which is another column in LeRobot's layout. Rename it.")
         if as_video:
             _check_even(spec)
         self.rows: list[dict[str, Any]] = []
@@ -100,7 +103,12 @@ class _Writer:
             "tasks": [episode.instruction],
             "length": episode.num_frames,
             NAMED: episode.task,
+            TERMINATED: episode.terminated,
         }
+        if episode.final_state is not None:
+            row[FINAL] = episode.final_state.tolist()
+        if self.numbers and (REWARD in self.numbers[0]) != (REWARD in numbers):
+            raise DataError(f"episode {episode.id}: some episodes have rewards and others none. Keep them apart.")
         images: dict[str, list[dict[str, Any]]] = {}
         for name, key in self.cameras.items():
             counts = np.zeros((3, 256), np.int64)
@@ -116,7 +124,9 @@ class _Writer:
                     {"bytes": encode(picture), "path": f"frame-{number:06d}.png"}
                     for number, picture in enumerate(pictures)
                 ]
-        row |= self._append(numbers, images)
+        readings = {key: episode.sensors[name] for name, key in self.sensors.items()}
+        row |= self._append(numbers, readings, images)
+        numbers |= {key: values for key, values in readings.items() if values.ndim == 2}
         for key, values in numbers.items():
             row |= _flat(key, of_rows(values))
         self.rows.append(row)
@@ -130,7 +140,8 @@ class _Writer:
 
         (self.root / EPISODES).parent.mkdir(parents=True)
         where = {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
-        pq.write_table(pa.Table.from_pylist([row | where for row in self.rows]), self.root / EPISODES)
+        blank: dict[str, Any] = dict.fromkeys({name: None for row in self.rows for name in row})
+        pq.write_table(pa.Table.from_pylist([blank | row | where for row in self.rows]), self.root / EPISODES)
         pq.write_table(_task_table(self.tasks), self.root / "meta" / "tasks.parquet")
         stats = {key: of_histogram(counts, self.num_frames) for key, counts in self.histograms.items()}
         stats |= {key: of_rows(np.concatenate([item[key] for item in self.numbers])) for key in self.numbers[0]}
@@ -144,6 +155,8 @@ class _Writer:
         columns: dict[str, NDArray[Any]] = {}
         if episode.spec.state:
             columns["observation.state"] = episode.state
+        if episode.reward is not None:
+            columns[REWARD] = episode.reward[:, None]
         return columns | {
             "action": episode.action,
             "next.success": (frames == len(frames) - 1) & episode.success,
@@ -154,7 +167,12 @@ class _Writer:
             "task_index": np.full_like(frames, task),
         }
 
-    def _append(self, numbers: dict[str, NDArray[Any]], images: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    def _append(
+        self,
+        numbers: dict[str, NDArray[Any]],
+        readings: dict[str, NDArray[Any]],
+        images: dict[str, list[dict[str, Any]]],
+    ) -> dict[str, Any]:
         """Write rows of frames and return where they lie."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -162,6 +180,7 @@ class _Writer:
         picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
         columns: dict[str, Any] = {key: pa.array(items, picture) for key, items in images.items()}
         columns |= {key: _column(values) for key, values in numbers.items()}
+        columns |= {key: _nested(values) for key, values in readings.items()}
         table = pa.table(columns)
         path = self.root / DATA.format(**self.data.parts)
         if self.table is not None and path.stat().st_size > self.data.limit:
@@ -219,8 +238,12 @@ class _Writer:
             yield key, feature | ({"info": _film_info(shape, self.spec.hz)} if self.as_video else {})
         names = {"observation.state": list(self.spec.state), "action": list(self.spec.action)}
         for key, values in self.numbers[0].items():
-            kind = "float32" if key in names else str(values.dtype)
-            yield key, {"dtype": kind, "shape": [values.shape[1]], "names": names.get(key)}
+            if key not in self.sensors.values():
+                kind = "float32" if key in names else str(values.dtype)
+                yield key, {"dtype": kind, "shape": [values.shape[1]], "names": names.get(key)}
+        for name, key in self.sensors.items():
+            sensor = self.spec.sensors[name]
+            yield key, {"dtype": sensor.dtype, "shape": list(sensor.shape) or [1], "names": None}
 
 
 def _column(values: NDArray[Any]) -> Any:  # noqa: ANN401  (pyarrow has no types)
@@ -229,6 +252,20 @@ def _column(values: NDArray[Any]) -> Any:  # noqa: ANN401  (pyarrow has no types
 
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
     return flat if values.shape[1] == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def _nested(values: NDArray[Any]) -> Any:  # noqa: ANN401
+    """Return readings as lists of lists, single ones plain: as the library stores arrays of several dimensions."""
+    import pyarrow as pa
+
+    if values.ndim < 3:
+        return _column(values.reshape(len(values), -1))
+    nested = pa.array(np.ascontiguousarray(values).reshape(-1))
+    for depth in range(values.ndim - 1, 0, -1):
+        offsets = np.arange(int(np.prod(values.shape[:depth])) + 1) * values.shape[depth]
+        kind, lists = (np.int32, pa.ListArray) if values.size < 2**31 else (np.int64, pa.LargeListArray)
+        nested = lists.from_arrays(pa.array(offsets.astype(kind)), nested)
+    return nested
 
 
 def _task_table(tasks: dict[str, int]) -> Any:  # noqa: ANN401

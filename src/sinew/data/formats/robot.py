@@ -17,6 +17,8 @@ from sinew.core.types import ActionKind, CameraSpec, RobotSpec, SensorSpec
 
 UNKNOWN = "?"
 """Stands in a template for what its reader must fill in; one that is left counts as missing."""
+NO_CAMERAS = ("cameras", {})
+"""The field of a partial spec that names no cameras, which means all of them."""
 Reach = Callable[[], tuple[tuple[float, ...], tuple[float, ...]]]
 """Returns the smallest and largest action of a data set, (A,) each; reads all of its actions."""
 
@@ -38,6 +40,8 @@ class PartialSpec:
     Attributes:
         low: ``"data"`` takes the smallest action in the data set.
         high: ``"data"`` takes the largest action in the data set.
+        cameras: those that are wanted; empty means all that there are.
+        sensors: those that are wanted, with units; empty means none.
     """
 
     embodiment: str | None = None
@@ -53,14 +57,14 @@ class PartialSpec:
     binary: tuple[str, ...] | None = None
     gripper_sign: Literal[-1, 0, 1] | None = None
     rotation: Literal["none", "quaternion", "euler", "rot6d", "axis_angle"] | None = None
-    sensors: Mapping[str, SensorSpec] = field(default_factory=dict)
+    sensors: Mapping[str, SensorSpec] | None = None
     schema_version: int | None = None
 
     def over(self, other: PartialSpec) -> PartialSpec:
         """Return ``other`` with the fields that are known here put over it."""
         known = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return dataclasses.replace(
-            other, **{name: value for name, value in known.items() if value is not None and value != {}}
+            other, **{name: value for name, value in known.items() if value is not None and (name, value) != NO_CAMERAS}
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,10 @@ from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
 from sinew.data.formats.robot import Facts
 
+NUMBERS = ("float16", "float32", "float64", "int8", "int32", "int64", "uint32", "uint64")
+"""Types of numbers that are kept as float32."""
+RAW = "raw"
+"""The unit of numbers in whose unit nobody says anything."""
 Progress = Callable[[int, int], None]
 """Called with episodes done and episodes in all."""
 
@@ -126,6 +130,28 @@ def numbers(array: NDArray[Any], where: str, *, floating: bool) -> NDArray[np.fl
         raise DataError(f"{where} has shape {array.shape}, (frames, values) is needed.")
     with np.errstate(over="ignore"):  # what becomes infinite is refused by the episode's own check
         return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def check_sensors(path: str, spec: RobotSpec, found: Mapping[str, object]) -> None:
+    """Refuse a spec that names sensors which the data do not have.
+
+    Raises:
+        DataError: names them, and those that there are.
+    """
+    absent = [name for name in spec.sensors if name not in found]
+    if absent:
+        raise DataError(
+            f"{path}: no sensor {', '.join(absent)}; the data hold {', '.join(found) or 'none'}. Correct the spec."
+        )
+
+
+def sensor_type(array_type: str) -> Literal["float32", "uint8", "int16", "uint16"] | None:
+    """Return in which type readings of a type are kept, None where they are no numbers."""
+    if array_type in ("uint8", "int16", "uint16"):
+        return cast(Any, array_type)
+    if array_type == "bool":
+        return "uint8"
+    return "float32" if array_type in NUMBERS else None
 
 
 def range_of(columns: Mapping[str, NDArray[np.float32]], size: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

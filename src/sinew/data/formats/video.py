@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
 from sinew.data.formats.pictures import Picture
@@ -21,7 +22,9 @@ SLACK = 0.05
 """How far from n / fps a frame may be shown to be the n-th, in frames."""
 
 
-def read_frames(path: Path, first: int, count: int, *, fps: float, where: str) -> Iterator[Picture]:
+def read_frames(
+    path: Path, first: int, count: int, *, fps: float, where: str, pixels: str = "rgb24"
+) -> Iterator[NDArray[Any]]:
     """Yield a run of frames, decoded forward from the key frame before it.
 
     Args:
@@ -30,6 +33,7 @@ def read_frames(path: Path, first: int, count: int, *, fps: float, where: str) -
         count: of frames.
         fps: frames per second.
         where: file, episode and camera, for messages.
+        pixels: what is wanted of a frame: rgb24, (h, w, 3) uint8, or gray16le, (h, w) uint16.
 
     Raises:
         DataError: the film is missing, damaged, too short, or its frames are not evenly spaced.
@@ -43,7 +47,7 @@ def read_frames(path: Path, first: int, count: int, *, fps: float, where: str) -
         for number, frame in _frames(path, first, fps):
             if number == first + done:
                 done += 1
-                yield frame.to_ndarray(format="rgb24")
+                yield frame.to_ndarray(format=pixels)
             if done == count:
                 return
             if number > first + done:

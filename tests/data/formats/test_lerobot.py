@@ -295,7 +295,10 @@ def test_depth_is_read_from_pictures_of_one_channel_and_from_films_that_show_it(
 
 def test_a_sensor_that_the_data_do_not_have_and_one_of_another_shape_are_refused(tmp_path: Path) -> None:
     path = golden("image", tmp_path)
-    for shape, name, words in (((3,), "environment_state", r"of shape \(3,\)"), ((2,), "lidar", "no sensor lidar")):
+    for shape, name, words in (
+        ((3,), "environment_state", r"has shape \(2,\), the spec says \(3,\)"),
+        ((2,), "lidar", "no sensor lidar"),
+    ):
         change_json(path / "spec.json", sensors={name: {"shape": shape, "unit": "m", "hz": 10}})
         with pytest.raises(DataError, match=words):
             read_all(path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from sinew.cli.label import label
+from sinew.cli.recover import recover
 from sinew.core.errors import ConfigError, DataError
 from sinew.data.config import IngestConfig
 
@@ -166,5 +167,6 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "info": (info, "what a data set holds, and what it does not say"),
     "convert": (convert, "write a data set or a store in another format"),
     "label": (label, "click the named things in a few frames, for training"),
+    "recover": (recover, "save what a recording that was broken off left behind"),
 }
 """What each command on data calls, and its line in ``sinew data --help``."""

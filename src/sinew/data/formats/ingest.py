@@ -154,7 +154,8 @@ def _ingest(
     frames = sum(source.lengths)
     layout = Layout({}, tuple(sorted(spec.sensors)), jpeg=jpeg)
     per_frame = sum(column.frame_bytes for column in columns_of(spec, layout).values())
-    store = Store.open_or_create(partial, spec, jpeg=jpeg)
+    targets = tuple(read_episode(source, 0, spec).targets)
+    store = Store.open_or_create(partial, spec, targets, jpeg=jpeg)
     store.lock()
     try:
         if final.exists():  # another process was faster

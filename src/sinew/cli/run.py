@@ -124,14 +124,14 @@ def _guard(options: RunOptions, spec: RobotSpec) -> Guard:
 def _drive(options: RunOptions, robot: Any, spec: RobotSpec, policy: Any, guard: Guard) -> LoopReport:  # noqa: ANN401
     from sinew.core.spec import check_spec
     from sinew.deploy.controller import Controller, LoopConfig
-    from sinew.deploy.recording import EpisodeRecorder
+    from sinew.deploy.recording import LoopRecorder
     from sinew.envs.robot import RobotIO
 
     own = getattr(robot, "spec", None)
     if own is not None:
         check_spec(spec, dataclasses.replace(own, hz=spec.hz), sides=("policy", "robot"))
     told = options.instruction if options.instruction is not None else getattr(robot, "instruction", "")
-    recorder = None if options.record is None else EpisodeRecorder(options.record, spec)
+    recorder = None if options.record is None else LoopRecorder(options.record, spec)
     config = LoopConfig(budget=options.budget, stale_ticks=options.stale_ticks)
     on_tick = () if recorder is None else (recorder,)
     try:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
+from PIL import Image
+
 from data.formats.recordings import GOLDEN
 
 ROBOT: dict[str, Any] = {"embodiment": "arm", "hz": 10, "kind": "delta", "low": "data", "high": "data"}
 
 
-def robot(action: str, state: str = "", **changes: Any) -> str:  # noqa: ANN401
+def robot(actions: str, states: str = "", **changes: Any) -> str:  # noqa: ANN401
     """Return a spec.json whose action and state values are named by letters, in metres."""
-    names = {"state": list(state), "action": list(action)}
-    units = {"state_units": ["m"] * len(state), "action_units": ["m"] * len(action)}
-    return json.dumps({**ROBOT, **names, **units, **changes})
+    names = {"state": list(states), "action": list(actions)}
+    units = {"state_units": ["m"] * len(states), "action_units": ["m"] * len(actions)}
+    whole = {**ROBOT, **names, **units, **changes}
+    return json.dumps({name: value for name, value in whole.items() if value is not None})
 
 
 def rlds(folder: Path, name: str = "arm") -> Path:
@@ -31,5 +37,68 @@ def rlds(folder: Path, name: str = "arm") -> Path:
     return path
 
 
-SAMPLES: dict[str, Callable[[Path], Path]] = {"rlds": rlds}
+def smooth(frames: int, height: int = 16, width: int = 20, *, seed: int = 0) -> Any:  # noqa: ANN401
+    """Return images (T, h, w, 3) that JPEG keeps well, different in each channel and from top to bottom."""
+    ramp = np.linspace(0, 200, height * width).reshape(height, width)
+    tint = np.array([40, 10, 0]) + seed
+    return np.stack([ramp[..., None] + tint + tick for tick in range(frames)]).clip(0, 255).astype(np.uint8)
+
+
+def robomimic(folder: Path) -> Path:
+    """Write a file as robomimic's source describes it; the layout is not library-written."""
+    path = folder / "demo.hdf5"
+    settings = {"env_name": "Lift", "type": 1, "env_kwargs": {"robots": ["Panda"], "control_freq": 20}}
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps(settings)
+        for number, frames in enumerate((4, 3, 5)):
+            rng = np.random.default_rng(number)
+            demo = data.create_group(f"demo_{number}")
+            demo["actions"] = rng.uniform(-1, 1, (frames, 2))
+            demo["rewards"] = np.arange(frames, dtype=np.float64) == frames - 1
+            demo["dones"] = (np.arange(frames) == frames - 1).astype(np.int64)
+            demo["states"] = np.zeros((frames, 9))
+            columns = {"robot0_eef_pos": 3, "robot0_gripper_qpos": 2, "object": 5}
+            values = {name: rng.normal(size=(frames + 1, size)) for name, size in columns.items()}
+            values["agentview_image"] = smooth(frames + 1, seed=number)
+            values["agentview_depth"] = rng.uniform(size=(frames + 1, 4, 5, 1)).astype(np.float32)
+            for name, rows in values.items():
+                demo[f"obs/{name}"], demo[f"next_obs/{name}"] = rows[:-1], rows[1:]
+        file["mask/valid"] = np.array([b"demo_2"])
+    said = robot("ab", embodiment=None, hz=None, state=None, state_units=["m"] * 5)
+    path.with_suffix(".spec.json").write_text(said)
+    return path
+
+
+def aloha(folder: Path, *, packed: bool = False) -> Path:
+    """Write files as ALOHA's source describes them, images raw or as JPEG; the layout is not library-written."""
+    path = folder / "transfer"
+    path.mkdir()
+    for number, frames in enumerate((3, 4)):
+        rng = np.random.default_rng(number)
+        with h5py.File(path / f"episode_{number}.hdf5", "w") as file:
+            file.attrs["sim"], file.attrs["compress"] = False, packed
+            file["action"] = rng.uniform(-1, 1, (frames, 14)).astype(np.float32)
+            for name in ("qpos", "qvel"):
+                file[f"observations/{name}"] = rng.normal(size=(frames, 14)).astype(np.float32)
+            for name in ("cam_high", "cam_left_wrist"):
+                images = smooth(frames, seed=number)
+                file[f"observations/images/{name}"] = jpeg_rows(images) if packed else images
+    said = robot("", action=None, state=None, action_units=["rad"] * 14, state_units=["rad"] * 14)
+    (path / "spec.json").write_text(said)
+    return path
+
+
+def jpeg_rows(images: Any) -> Any:  # noqa: ANN401
+    """Return images as JPEG, (T, bytes), each row filled up with zeros."""
+    rows: list[bytes] = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=95, subsampling=0)
+        rows.append(file.getvalue())
+    longest = max(map(len, rows))
+    return np.stack([np.frombuffer(row.ljust(longest, b"\0"), np.uint8) for row in rows])
+
+
+SAMPLES: dict[str, Callable[[Path], Path]] = {"rlds": rlds, "robomimic": robomimic, "aloha": aloha}
 """By name of the format; each writes into an empty folder and returns the data set's path, a spec.json beside it."""

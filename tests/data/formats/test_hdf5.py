@@ -118,6 +118,6 @@ def test_bad_arrays_are_named_by_file_and_episode(name: str, tmp_path: Path) -> 
 
 def test_another_hdf5_layout_is_refused_with_what_is_in_it(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.hdf5", "w") as file:
-        file.create_group("data/demo_0")
-    with pytest.raises(DataError, match=r"no groups episode_0.* but data"):
+        file.create_group("runs/0")
+    with pytest.raises(DataError, match=r"no groups episode_0.* but runs"):
         open_source(tmp_path / "other.hdf5")

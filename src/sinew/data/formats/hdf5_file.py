@@ -53,7 +53,7 @@ def opened(path: Path, name: str = "") -> Generator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError, MemoryError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         raise DataError(
             f"{path}:{f' {name}:' if name else ''} cannot be read as HDF5 ({error}). It may have been cut off while "
             "it was written; restore it from a copy."

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sinew.core.errors import DataError
 from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
+from sinew.data.films import FilmFile, FilmFrames
 from sinew.data.jpeg import JpegFrames, encode
 from sinew.data.layout import Layout
 
 SUFFIX = {"float32": "f32", "uint8": "u8", "int16": "i16", "uint16": "u16"}
 """Of a column's file, by the type of its values."""
+ROW_BYTES = 24
+"""Of a row of three int64."""
 Packed = tuple[NDArray[Any], ...]
 """What an episode adds to a column, an array for each of its files."""
 
@@ -127,7 +131,72 @@ class JpegColumn:
         return view.stored(first, end)
 
 
-Column = RawColumn | JpegColumn
+@dataclass(frozen=True)
+class FilmColumn:
+    """Images that stay in films: where the packets lie in these, and which of them each frame needs.
+
+    Attributes:
+        name: of the column.
+        shape: (3, h, w).
+        films: the films.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    films: tuple[FilmFile, ...]
+    dtype = np.dtype(np.uint8)
+    frame_bytes = 3 * ROW_BYTES
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The packets, and what frames need of them."""
+        return (f"{self.name}.packets.i64", f"{self.name}.i64")
+
+    def pack(self, array: Any) -> Packed:  # noqa: ANN401  (FilmFrames in the place of images)
+        """Return the packets of an episode, and its frames' places.
+
+        Raises:
+            DataError: the images are no frames of these films.
+        """
+        known = {film: number for number, film in enumerate(self.films)}
+        if not isinstance(array, FilmFrames) or not known.keys() >= set(array.films):
+            raise DataError(f"{self.name}: this store leaves images in their films; append episodes that do, too.")
+        packets, places = array.stored(0, len(array))
+        places[:, 0] = np.array([known[film] for film in array.films])[places[:, 0]]
+        return packets.astype("<i8"), places.astype("<i8")
+
+    def placed(self, packed: Packed, lengths: Sequence[int]) -> Packed:
+        """Return what is written where the files are that long."""
+        return packed[0], packed[1] + np.array([0, 1, 1]) * (lengths[0] // ROW_BYTES)
+
+    def held(self, directory: Path, frames: int) -> int:
+        """Return how many of the first frames the files hold."""
+        known = min(frames, _size(directory / self.files[1]) // ROW_BYTES)
+        whole = self.lengths(directory, known)[0] <= _size(directory / self.files[0])
+        return known if whole else 0
+
+    def lengths(self, directory: Path, frames: int) -> tuple[int, ...]:
+        """Return how long the files are with that many frames in them."""
+        if not frames:
+            return (0, 0)
+        # Frames are shown in another order than they are decoded, but never far from it.
+        last = _rows(directory / self.files[1], frames)[-64:, 2].max()
+        return (ROW_BYTES * (int(last) + 1), ROW_BYTES * frames)
+
+    def view(self, directory: Path, frames: int) -> FilmFrames:
+        """Return the first frames, (frames, 3, h, w), decoded as they are read."""
+        packets = self.lengths(directory, frames)[0] // ROW_BYTES
+        parts = [_rows(directory / file, count) for file, count in zip(self.files, (packets, frames), strict=True)]
+        return FilmFrames(self.films, parts[0], parts[1], self.shape[1:])
+
+    def stored(self, view: Any, first: int, end: int) -> Packed:  # noqa: ANN401  (its own view)
+        """Return what the episode of these frames added."""
+        return view.stored(first, end)
+
+
+Column = RawColumn | JpegColumn | FilmColumn
+View = NDArray[Any] | JpegFrames | FilmFrames
+"""Frames of a column, (N, ...): what is packed stands there like an array and is decoded as it is read."""
 
 
 def columns_of(spec: RobotSpec, layout: Layout) -> dict[str, Column]:
@@ -136,8 +205,12 @@ def columns_of(spec: RobotSpec, layout: Layout) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     for name, camera in sorted(spec.cameras.items()):
         shape = (3, camera.height, camera.width)
-        raw = RawColumn(f"images.{name}.u8", shape, byte)
-        columns[f"images.{name}"] = JpegColumn(f"images.{name}", shape) if layout.jpeg else raw
+        if name in layout.films:
+            columns[f"images.{name}"] = FilmColumn(f"images.{name}", shape, layout.films[name])
+        elif layout.jpeg:
+            columns[f"images.{name}"] = JpegColumn(f"images.{name}", shape)
+        else:
+            columns[f"images.{name}"] = RawColumn(f"images.{name}.u8", shape, byte)
     sizes: dict[str, int | None] = {"state": spec.state_size, "action": spec.action_size, "executed": spec.action_size}
     sizes |= {f"targets.{name}": size for name, size in sorted(layout.targets.items())}
     for name, size in sizes.items():
@@ -173,6 +246,10 @@ def checksum(parts: Iterable[Packed]) -> int:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _rows(path: Path, count: int) -> NDArray[np.int64]:
+    return np.memmap(path, "<i8", mode="r", shape=(count, 3)) if count else np.zeros((0, 3), np.int64)
 
 
 def _ends(path: Path, frames: int) -> NDArray[np.int64]:

@@ -63,6 +63,8 @@ class IngestConfig:
         held_out: share of episodes kept for validation.
         raw_gb: most that images may take as they are [GB]; where they would take more, they are packed as JPEG of
             quality 95, a fourth of the size or less. None means 50.
+        films: leave images in the films of the data set and decode what is needed when it is; slower to read than a
+            copy, and nothing is copied. The films must stay where they are.
     """
 
     spec: Path | None = None
@@ -70,6 +72,7 @@ class IngestConfig:
     instruction: str | None = None
     held_out: float = 0.1
     raw_gb: float | None = None
+    films: bool | None = None
 
 
 @dataclass(frozen=True)

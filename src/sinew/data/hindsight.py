@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from sinew.data.columns import View
 from sinew.data.hold import HOLD, frames_held
-from sinew.data.jpeg import JpegFrames
 from sinew.data.store import Store
 
 NEXT = "next"
@@ -151,7 +151,7 @@ def find_moved(
     return float((columns[close].mean() + 0.5) / width), float((rows[close].mean() + 0.5) / height)
 
 
-def _empty_scene(images: NDArray[np.uint8] | JpegFrames) -> NDArray[np.float32]:
+def _empty_scene(images: View) -> NDArray[np.float32]:
     """Return what is seen where nothing stands in the way: the median over frames of many episodes, (3, h, w)."""
     chosen = np.unique(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).round().astype(np.int64))
     return np.median(images[chosen], axis=0).astype(np.float32)

@@ -6,13 +6,14 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sinew.core.errors import DataError
 from sinew.core.files import read_json, write_json
 from sinew.data.episode import Episode
+from sinew.data.films import FilmFile
 
 SCHEMA_VERSION = 2
 """Version 1 has neither sensors nor rewards nor JPEG; a store without them is still written as version 1."""
@@ -27,12 +28,14 @@ class Layout:
         sensors: names of the sensors that are recorded.
         reward: whether rewards are.
         jpeg: whether images are packed as JPEG.
+        films: by camera, those that its images stay in.
     """
 
     targets: Mapping[str, int | None]
     sensors: tuple[str, ...] = ()
     reward: bool = False
     jpeg: bool = False
+    films: Mapping[str, tuple[FilmFile, ...]] = field(default_factory=dict)
 
     def settled(self, episode: Episode) -> Layout:
         """Return the layout of a store that begins with this episode."""
@@ -65,14 +68,19 @@ class Layout:
                 "Update sinew or collect again."
             )
         sensors, reward = tuple(content.get("sensors", ())), bool(content.get("reward", False))
-        return cls(dict(content["targets"]), sensors, reward, content.get("frames", "raw") == "jpeg")
+        films = {name: tuple(FilmFile(**film) for film in found) for name, found in content.get("films", {}).items()}
+        return cls(dict(content["targets"]), sensors, reward, content.get("frames", "raw") == "jpeg", films)
 
     def write(self, path: Path) -> None:
         """Write ``store.json``."""
         content: dict[str, Any] = {"schema_version": 1, "targets": dict(self.targets)}
-        if self.sensors or self.reward or self.jpeg:
+        if self.sensors or self.reward or self.jpeg or self.films:
             content |= {"schema_version": SCHEMA_VERSION, "sensors": list(self.sensors), "reward": self.reward}
             content |= {"frames": "jpeg" if self.jpeg else "raw"}
+        if self.films:
+            content["films"] = {
+                name: [dataclasses.asdict(film) for film in films] for name, films in self.films.items()
+            }
         write_json(path, content)
 
 

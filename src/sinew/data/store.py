@@ -5,7 +5,9 @@ A store is a directory::
     store.json          schema version, targets, sensors, whether there are rewards, how frames are kept
     spec.json           the robot
     images.<cam>.u8     (N, 3, h, w) uint8, all episodes one after another; or, in a fourth of the space,
-    images.<cam>.jpg    the frames as JPEG one after another, and images.<cam>.i64, where each ends (N,) int64
+    images.<cam>.jpg    the frames as JPEG one after another, and images.<cam>.i64, where each ends (N,) int64; or
+    images.<cam>.packets.i64    where the packets of the data set's own films lie (P, 3) int64, and images.<cam>.i64,
+                        film, first and last packet of each frame (N, 3) int64
     state.f32 action.f32 executed.f32 targets.<name>.f32     (N, size) float32, little-endian
     reward.f32          (N,) float32, where rewards were recorded
     sensors.<name>.f32  (N, ...) as the spec says, .u8 .i16 .u16 for other types
@@ -23,16 +25,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sinew.core.config import from_dict, to_dict
 from sinew.core.errors import ConfigError, DataError, SinewError
 from sinew.core.files import fsync_path, read_json, require_free, write_json
 from sinew.core.spec import check_spec
 from sinew.core.types import RobotSpec
-from sinew.data.columns import Column, Packed, checksum, columns_of, pack
+from sinew.data.columns import Column, Packed, View, checksum, columns_of, pack
 from sinew.data.episode import Episode
-from sinew.data.jpeg import JpegFrames
+from sinew.data.films import FilmFile
 from sinew.data.layout import Layout, Record, cut, extend, read_log
 from sinew.data.lock import WriterLock
 from sinew.data.reading import Reading
@@ -67,7 +68,15 @@ class Store:
         self.reload()
 
     @classmethod
-    def create(cls, path: Path, spec: RobotSpec, target_names: Sequence[str] = (), *, jpeg: bool = False) -> Store:
+    def create(
+        cls,
+        path: Path,
+        spec: RobotSpec,
+        target_names: Sequence[str] = (),
+        *,
+        jpeg: bool = False,
+        films: Mapping[str, tuple[FilmFile, ...]] | None = None,
+    ) -> Store:
         """Make an empty store.
 
         Args:
@@ -75,6 +84,7 @@ class Store:
             spec: the robot.
             target_names: auxiliary labels that every episode brings; sizes are learned from the first one.
             jpeg: pack images as JPEG, which loses a little of them and takes longer to read.
+            films: by camera, those that its images stay in; episodes then bring ``FilmFrames``.
 
         Raises:
             DataError: there is one already.
@@ -83,7 +93,7 @@ class Store:
         if (path / "store.json").exists():
             raise DataError(f"{path}: holds a store already. Open it, or choose another place.")
         write_json(path / "spec.json", to_dict(spec))
-        Layout(dict.fromkeys(target_names), jpeg=jpeg).write(path / "store.json")
+        Layout(dict.fromkeys(target_names), jpeg=jpeg, films=films or {}).write(path / "store.json")
         return cls(path)
 
     @classmethod
@@ -97,7 +107,13 @@ class Store:
 
     @classmethod
     def open_or_create(
-        cls, path: Path, spec: RobotSpec, target_names: Sequence[str] = (), *, jpeg: bool = False
+        cls,
+        path: Path,
+        spec: RobotSpec,
+        target_names: Sequence[str] = (),
+        *,
+        jpeg: bool = False,
+        films: Mapping[str, tuple[FilmFile, ...]] | None = None,
     ) -> Store:
         """Open a store that must fit, or make it.
 
@@ -106,7 +122,7 @@ class Store:
             DataError: it holds other targets, or cannot be read.
         """
         if not (path / "store.json").exists():
-            return cls.create(path, spec, target_names, jpeg=jpeg)
+            return cls.create(path, spec, target_names, jpeg=jpeg, films=films)
         store = cls(path)
         advice = "Choose another place, or the settings it was recorded with."
         check_spec(store.spec, spec, sides=(f"store {path}", "world"), advice=advice)
@@ -136,7 +152,7 @@ class Store:
         """Committed frames, N."""
         return self.records[-1].offset + self.records[-1].frames if self.records else 0
 
-    def column(self, name: str) -> NDArray[Any] | JpegFrames:
+    def column(self, name: str) -> View:
         """Return a read-only memory-mapped view of all committed frames, (N, ...); JPEG is decoded as it is read.
 
         Args:
@@ -270,7 +286,7 @@ class Store:
         self.records, self._line_ends = read_log(self._log)
         if self._reading is not None:
             self.records = self._reading.of(self.records)
-        self._views: dict[str, NDArray[Any] | JpegFrames] = {}
+        self._views: dict[str, View] = {}
         for column in self.columns.values():
             frames = column.held(self.path, self.num_frames)
             if frames < self.num_frames:

@@ -157,7 +157,5 @@ def as_reading(values: NDArray[Any], sensor: SensorSpec, where: str) -> NDArray[
     with np.errstate(all="ignore"):
         found = np.ascontiguousarray(values, dtype=kind)
     if given != "f" and bool((found != values).any()):
-        raise DataError(
-            f"{where}: is {values.dtype}, the spec says {kind}, which cannot hold it. Correct the spec."
-        )
+        raise DataError(f"{where}: is {values.dtype}, the spec says {kind}, which cannot hold it. Correct the spec.")
     return found

@@ -18,8 +18,10 @@ from sinew.data.collect import shares
 from sinew.data.columns import columns_of
 from sinew.data.config import IngestConfig
 from sinew.data.episode import Episode
+from sinew.data.films import FilmFile
 from sinew.data.formats import FORMATS
 from sinew.data.formats.hub import located, spec_place
+from sinew.data.formats.lerobot import LeRobot
 from sinew.data.formats.robot import PartialSpec, read_partial, resolve
 from sinew.data.formats.source import Progress, Source, first_of
 from sinew.data.layout import Layout
@@ -111,12 +113,13 @@ def open_dataset(
     source = open_source(path)
     spec = robot_of(source, config)
     _check_instructions(source, config)
-    jpeg = packs_jpeg(spec, sum(source.lengths), config)
-    how = [VERSION, config.held_out, config.instruction, _contents(source), *(["jpeg"] if jpeg else [])]
+    layout = _layout(source, spec, config)
+    kept = ["films"] if layout.films else ["jpeg"] if layout.jpeg else []
+    how = [VERSION, config.held_out, config.instruction, _contents(source), *kept]
     key = digest(spec, how)
     final = into / f"{path.resolve().stem}-{key}"
     if not final.exists():
-        _ingest(source, spec, config, final, jpeg=jpeg, on_progress=on_progress or (lambda _done, _wanted: None))
+        _ingest(source, spec, config, final, layout, on_progress=on_progress or (lambda _done, _wanted: None))
     return Store.open(final)
 
 
@@ -147,15 +150,25 @@ def packs_jpeg(spec: RobotSpec, num_frames: int, config: IngestConfig) -> bool:
     return raw > 1e9 * (RAW_GB if config.raw_gb is None else config.raw_gb)
 
 
+def _layout(source: Source, spec: RobotSpec, config: IngestConfig) -> Layout:
+    """Return how the store will keep the images."""
+    films: dict[str, tuple[FilmFile, ...]] = {}
+    if config.films:
+        if not isinstance(source, LeRobot):
+            raise DataError(f"{source.path}: holds no films to read from. Leave data.ingest.films out.")
+        films = source.films(spec)
+    jpeg = not films and packs_jpeg(spec, sum(source.lengths), config)
+    return Layout({}, tuple(sorted(spec.sensors)), jpeg=jpeg, films=films)
+
+
 def _ingest(
-    source: Source, spec: RobotSpec, config: IngestConfig, final: Path, *, jpeg: bool, on_progress: Progress
+    source: Source, spec: RobotSpec, config: IngestConfig, final: Path, layout: Layout, *, on_progress: Progress
 ) -> None:
     partial = final.with_name(f"{final.name}.partial")
     frames = sum(source.lengths)
-    layout = Layout({}, tuple(sorted(spec.sensors)), jpeg=jpeg)
     per_frame = sum(column.frame_bytes for column in columns_of(spec, layout).values())
-    targets = tuple(read_episode(source, 0, spec).targets)
-    store = Store.open_or_create(partial, spec, targets, jpeg=jpeg)
+    targets = tuple(read_episode(source, 0, spec, linked=bool(layout.films)).targets)
+    store = Store.open_or_create(partial, spec, targets, jpeg=layout.jpeg, films=layout.films)
     store.lock()
     try:
         if final.exists():  # another process was faster
@@ -165,7 +178,7 @@ def _ingest(
         kept = held_out(source.tasks, config.held_out)
         for number in range(store.num_episodes, len(source.lengths)):
             on_progress(number, len(source.lengths))
-            episode = read_episode(source, number, spec, instruction=config.instruction)
+            episode = read_episode(source, number, spec, instruction=config.instruction, linked=bool(layout.films))
             store.append([dataclasses.replace(episode, held_out=number in kept)])
         write_json(partial / ORIGIN, {"source": str(source.path), "config": to_dict(config)})
         partial.rename(final)
@@ -175,7 +188,9 @@ def _ingest(
     on_progress(len(source.lengths), len(source.lengths))
 
 
-def read_episode(source: Source, number: int, spec: RobotSpec, *, instruction: str | None = None) -> Episode:
+def read_episode(
+    source: Source, number: int, spec: RobotSpec, *, instruction: str | None = None, linked: bool = False
+) -> Episode:
     """Read and check one episode.
 
     Args:
@@ -183,11 +198,13 @@ def read_episode(source: Source, number: int, spec: RobotSpec, *, instruction: s
         number: of the episode, from 0.
         spec: the robot.
         instruction: the sentence where the episode has none.
+        linked: leave images in the films of the data set, where it has films.
 
     Raises:
         DataError: it is damaged or does not fit the spec; names file, episode and frame.
     """
-    episode = source.episode(number, spec)
+    read = source.linked if linked and isinstance(source, LeRobot) else source.episode
+    episode = read(number, spec)
     if not episode.instruction and instruction is not None:
         episode = dataclasses.replace(episode, instruction=instruction, task=episode.task or instruction)
     try:

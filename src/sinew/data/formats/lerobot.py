@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from sinew.core.errors import DataError
 from sinew.core.types import CameraSpec, RobotSpec, SensorSpec
 from sinew.data.episode import Episode
+from sinew.data.films import FilmFile, FilmFrames, FilmIndex, describe, look_through
 from sinew.data.formats import lerobot_meta, lerobot_v2
 from sinew.data.formats.columns import as_reading
 from sinew.data.formats.lerobot_meta import (
@@ -54,6 +55,8 @@ from sinew.data.formats.video import read_frames
 STATE, ACTION, SUCCESS = "observation.state", "action", "next.success"
 NUMBERS = ("timestamp", "frame_index", "episode_index", "task_index")
 """Columns that every table has beside its features, as far as they are read."""
+ImagesOf = Callable[[Row, Frames, str, CameraSpec], Any]
+"""Returns the images of an episode by one camera."""
 
 
 class LeRobot:
@@ -82,6 +85,7 @@ class LeRobot:
         self.unread = tuple(name for name in self.features if name not in known)
         self._sentences = contents.read_sentences(path)
         self._table: Table | None = None
+        self._film: dict[str, tuple[Path, FilmIndex]] = {}  # by camera, the last one that was looked through
 
     @staticmethod
     def detect(path: Path) -> bool:
@@ -109,6 +113,22 @@ class LeRobot:
 
     def episode(self, number: int, spec: RobotSpec) -> Episode:
         """Read one episode."""
+        return self._episode(number, spec, self._images)
+
+    def films(self, spec: RobotSpec) -> dict[str, tuple[FilmFile, ...]]:
+        """Return the films that the images of each camera lie in.
+
+        Raises:
+            DataError: a camera's images are no films, or a film is missing, damaged or of another size.
+        """
+        cameras = match_cameras(str(self.path), list(spec.cameras), list(self.cameras))
+        return {name: self._films(self.cameras[cameras[name]]) for name in spec.cameras}
+
+    def linked(self, number: int, spec: RobotSpec) -> Episode:
+        """Read one episode except for its images: these stay in the films, as ``FilmFrames`` that look like arrays."""
+        return self._episode(number, spec, self._linked_images)
+
+    def _episode(self, number: int, spec: RobotSpec, images_of: ImagesOf) -> Episode:
         row = self.rows[number]
         table = self._open_table(row.file)
         frames = table.episode(row.index, row.length, self.fps)
@@ -117,8 +137,7 @@ class LeRobot:
         state = frames.values(STATE, floating=False) if spec.state else np.zeros((row.length, 0), np.float32)
         cameras = match_cameras(str(self.path), list(spec.cameras), list(self.cameras))
         images = {
-            name: self._images(row, frames, self.cameras[cameras[name]], camera)
-            for name, camera in spec.cameras.items()
+            name: images_of(row, frames, self.cameras[cameras[name]], camera) for name, camera in spec.cameras.items()
         }
         known = {name: sensor for name, (_, sensor) in self._sensors.items()}
         check_sensors(str(self.path), spec, known)
@@ -233,6 +252,30 @@ class LeRobot:
                 "Correct the shape, or record again."
             )
         return as_reading(np.stack(pictures), sensor, where)
+
+    def _linked_images(self, row: Row, frames: Frames, key: str, camera: CameraSpec) -> FilmFrames:
+        del frames
+        name, first = row.films[key]
+        path = self.path / name
+        if key not in self._film or self._film[key][0] != path:
+            self._film[key] = path, look_through(path, self.fps)
+        index = self._film[key][1]
+        packets, rows = index.frames(first, row.length, f"{self.path}: episode {row.index}: {key}")
+        places = np.pad(rows, ((0, 0), (1, 0)))
+        return FilmFrames([index.file], packets, places, (camera.height, camera.width))
+
+    def _films(self, key: str) -> tuple[FilmFile, ...]:
+        if self.features[key]["dtype"] != "video":
+            raise DataError(f"{self.path}: {key} lies as pictures in the tables. Leave data.ingest.films out.")
+        films = tuple(describe(self.path / name) for name in sorted({row.films[key][0] for row in self.rows}))
+        size = image_size(self.path, key, self.features[key])
+        for film in films:
+            if (film.height, film.width) != size:
+                raise DataError(
+                    f"{film.path}: is of {film.height} x {film.width} px, meta/info.json says {size[0]} x {size[1]}. "
+                    "Correct the shape, or record again."
+                )
+        return films
 
     def _pictures_of(self, row: Row, frames: Frames, key: str, where: str) -> Iterator[Picture]:
         if self.features[key]["dtype"] == "image":

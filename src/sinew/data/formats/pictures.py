@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from sinew.core.errors import DataError
+from sinew.data.scaling import Picture, scale
 
-Picture = NDArray[np.uint8]
-"""(h, w, 3) RGB."""
+__all__ = ["Picture", "decode", "encode", "scale"]
 KINDS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 """File formats that are looked for; the many others that Pillow knows are older code, and some start programs."""
 MODES = ("RGB", "L", "P", "RGBA", "LA", "CMYK", "YCbCr", "1")
@@ -82,10 +82,3 @@ def encode(picture: Picture) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG", compress_level=1)
     return file.getvalue()
-
-
-def scale(picture: Picture, size: tuple[int, int]) -> Picture:
-    """Return the picture at (height, width), filtered over what each new pixel covers; the same one where it fits."""
-    if picture.shape[:2] == size:
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BILINEAR))

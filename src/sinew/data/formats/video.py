@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
+from sinew.data.films import SLACK, converter
 from sinew.data.formats.pictures import Picture
 
 CRF = 18
 """Constant rate factor of H.264; smaller is better and larger."""
 GROUP = 8
 """Frames from one key frame to the next."""
-SLACK = 0.05
-"""How far from n / fps a frame may be shown to be the n-th, in frames."""
 
 
 def read_frames(
@@ -42,12 +41,12 @@ def read_frames(
 
     if not path.exists():
         raise DataError(f"{where}: {path} is missing. Restore the file, or leave the episode out.")
-    done = 0
+    done, convert = 0, converter(pixels)
     try:
         for number, frame in _frames(path, first, fps):
             if number == first + done:
                 done += 1
-                yield frame.to_ndarray(format=pixels)
+                yield convert(frame)
             if done == count:
                 return
             if number > first + done:

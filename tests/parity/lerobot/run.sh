@@ -1,4 +1,5 @@
-# The unmodified lerobot 0.4.4: writes the golden data sets (only with GOLDEN=directory), and reads what we write.
+# The unmodified lerobot 0.4.4: reads what we write; with GOLDEN=directory it writes the golden data sets instead, and
+# with LOADER=1 it is driven by benchmarks/data_parts/loader.py.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 make_venv
 # Beyond the versions lerobot 0.4.4 asks for, because those need CUDA's libraries; what it uses of them is the same.
@@ -18,6 +19,10 @@ if [ -n "${GOLDEN:-}" ]; then
     older="$PARITY_VENVS/lerobot-0.3.3" # v2.1; it wants an older datasets too
     [ -d "$older" ] || install --no-deps --target "$older" lerobot==0.3.3 datasets==3.6.0
     PYTHONPATH="$older" "$judge" "$here/golden_v21.py" "$GOLDEN" 2>&1 | grep -v '^Svt\|^Map\|^\[libx264' || true
+    exit
+fi
+if [ -n "${LOADER:-}" ]; then
+    "$judge" "$here/loader.py"
     exit
 fi
 env -u LD_LIBRARY_PATH "$PYTHON" "$here/write_ours.py" "$work/ours"

@@ -16,6 +16,7 @@ from recipes.line_world import WORLD, cloning, demonstrations
 from sinew.core.errors import DataError
 from sinew.core.rollout import run_episodes
 from sinew.core.types import Batch, Cursor, Policy
+from sinew.data.augment import Augment
 from sinew.data.config import AugmentConfig
 from sinew.data.mixture import Mixture, Part
 from sinew.data.store import Store
@@ -62,8 +63,7 @@ def test_batch_k_is_the_same_from_wherever_one_starts(store: Store) -> None:
 
 def test_hues_are_turned_only_where_no_word_holds_them(store: Store) -> None:
     recipe = cloning([store], 10)
-    augment = AugmentConfig(brightness=0, contrast=0, hue=1.0, hue_words=("right",))
-    recipe.config, recipe.hue_words = replace(recipe.config, augment=augment), frozenset(augment.hue_words)
+    recipe.augment = Augment(AugmentConfig(brightness=0, contrast=0, hue=1.0, hue_words=("right",)))
     batch = next(batches(recipe, 0, 1))
     coloured = torch.randint(60, 200, batch.obs.images["front"].shape, generator=torch.Generator().manual_seed(0))
     images = {"front": coloured.to(torch.uint8)}

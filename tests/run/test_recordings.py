@@ -12,15 +12,16 @@ import torch
 from sinew.core.config import to_dict
 from sinew.core.errors import CheckpointError, ConfigError, DataError, SpecError
 from sinew.core.types import RobotSpec
-from sinew.data.config import DataConfig, IngestConfig, MixConfig, SourceConfig
+from sinew.data.config import AugmentConfig, DataConfig, IngestConfig, MixConfig, PhraseConfig, SourceConfig
 from sinew.data.episode import Episode
 from sinew.data.formats.hdf5 import Hdf5
 from sinew.data.labels import Label, append, labels_path
 from sinew.data.store import Store
 from sinew.presets.bc import preset
+from sinew.recipes.config import BcConfig
 from sinew.run import InitConfig, RunConfig
 from sinew.run.lessons import build, lessons
-from sinew.run.parts import run_path
+from sinew.run.parts import check_labels, run_path
 from sinew.run.recordings import read_in
 from toy import ToyConfig
 from toy_data import random_episode
@@ -254,6 +255,32 @@ def test_other_data_and_other_weights_are_another_run(tmp_path: Path) -> None:
 def test_a_single_data_set_is_known_by_the_settings_it_was_known_by_before_there_were_mixtures() -> None:
     known = {name for name, value in to_dict(DataConfig(path="x")).items() if value is not None}
     assert known == {"path", "ingest", "labels", "tolerance", "fingerprint"}
+
+
+def test_settings_of_augmentation_are_known_as_before_there_were_more() -> None:
+    known = {name for name, value in to_dict(AugmentConfig()).items() if value is not None}
+    assert known == {"brightness", "contrast", "shift", "hue", "hue_words"}
+
+
+def test_words_that_augmentation_adds_are_known_to_the_policy(tmp_path: Path) -> None:
+    base = config(recorded(tmp_path))
+    assert isinstance(base.recipe, BcConfig)
+    augment = dataclasses.replace(base.recipe.augment, phrases=PhraseConfig())
+    known, recordings = read_in(
+        dataclasses.replace(base, recipe=dataclasses.replace(base.recipe, augment=augment)), tmp_path
+    )
+    policy, _ = build(known, lessons(known, recordings))
+    assert {"please", "carefully", "go", "left"} <= set(policy.tokenizer.get_vocab())
+
+
+def test_pixels_are_not_moved_under_labels_in_space_of_a_calibrated_camera() -> None:
+    camera = dataclasses.replace(SPEC.cameras["front"], intrinsics=(8.0, 8.0, 8.0, 8.0))
+    spec = dataclasses.replace(SPEC, cameras={"front": camera})
+    policy = preset("tiny").policy
+    check_labels(AugmentConfig(crop=0.2), policy, SPEC)
+    check_labels(AugmentConfig(shift=2), policy, spec)
+    with pytest.raises(ConfigError, match="crop move the pixels of front, whose calibration"):
+        check_labels(AugmentConfig(crop=0.2), policy, spec)
 
 
 def test_images_of_all_data_sets_take_the_size_of_a_store_among_them(tmp_path: Path) -> None:

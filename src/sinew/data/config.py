@@ -34,8 +34,65 @@ class CollectConfig:
 
 
 @dataclass(frozen=True)
+class MirrorConfig:
+    """What a mirrored or turned image means for the numbers; every state, action and label value stands in one list.
+
+    Values are named ``state.NAME``, ``action.NAME`` and, for labels, ``targets.LABEL.NUMBER``, such as ``state.y``.
+
+    Attributes:
+        keep: values that stay.
+        negate: those that change sign when mirrored, or lie as far on the other side of ``about``.
+        swap: pairs that change places when mirrored, such as the joints of a left and a right arm.
+        turn: pairs (right, down) in the image that turn with it; these are kept or negated when mirrored too.
+        spin: angles [rad], positive from right to down in the image, that a turn adds to.
+        about: the value at the mirror or at the turning point, 0 where none is given.
+        cameras: pairs of cameras that change places when mirrored.
+        words: pairs of words that change places when mirrored.
+    """
+
+    keep: tuple[str, ...] = ()
+    negate: tuple[str, ...] = ()
+    swap: tuple[tuple[str, str], ...] = ()
+    turn: tuple[tuple[str, str], ...] = ()
+    spin: tuple[str, ...] = ()
+    about: dict[str, float] = field(default_factory=dict)
+    cameras: tuple[tuple[str, str], ...] = ()
+    words: tuple[tuple[str, str], ...] = (
+        ("left", "right"),
+        ("leftmost", "rightmost"),
+        ("leftwards", "rightwards"),
+        ("clockwise", "counterclockwise"),
+    )
+
+
+@dataclass(frozen=True)
+class PhraseConfig:
+    """Changes of instructions in training; what is not known to be harmless is never touched.
+
+    Attributes:
+        keep: share of the rows whose sentence stays as it is, at least 0.5.
+        synonym: chance that a phrase in the table of synonyms is exchanged, of a sentence that is changed.
+        template: chance that it is said in another form ("can you ...").
+        insert: chance that "please" or "carefully" is added.
+        delete: chance that a word that can be missed is left out.
+        synonyms: the table; None takes the one in ``data/phrases.py``.
+        protect: further words that must not be touched.
+        longest: words; a sentence that would become longer stays as it is, for longer ones are cut by the policy.
+    """
+
+    keep: float = 0.5
+    synonym: float = 0.5
+    template: float = 0.3
+    insert: float = 0.3
+    delete: float = 0.3
+    synonyms: dict[str, tuple[str, ...]] | None = None
+    protect: tuple[str, ...] = ()
+    longest: int = 20
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
-    """Image changes in training, the same over a window.
+    """Changes of a batch in training, drawn once per row, the same over a window. None switches off.
 
     Attributes:
         brightness: largest relative change.
@@ -43,6 +100,18 @@ class AugmentConfig:
         shift: largest shift [px], edge-padded.
         hue: share of the rows whose hues are turned by any angle, of those whose sentence has none of ``hue_words``.
         hue_words: words that are only true of the colours as they are.
+        saturation: largest relative change.
+        tint: largest turn of all hues [rad].
+        crop: largest share of height and width that is cut away before scaling up again.
+        blur: largest standard deviation [px].
+        noise: largest standard deviation of pixel noise, of 255.
+        cutout: longest side of a grey patch, as a share of the image.
+        flip: share of the rows that are mirrored; needs ``mirror``.
+        turn: largest angle by which images are turned [rad]; needs ``mirror``.
+        mirror: what that means for the numbers.
+        phrases: how instructions are changed.
+        chances: by name, share of the rows that each of saturation (with tint), crop, blur, noise, cutout and turn
+            changes; 1 for saturation, crop and turn, 0.2 for the others.
     """
 
     brightness: float = 0.15
@@ -50,6 +119,17 @@ class AugmentConfig:
     shift: int = 0
     hue: float = 0.0
     hue_words: tuple[str, ...] = ()
+    saturation: float | None = None
+    tint: float | None = None
+    crop: float | None = None
+    blur: float | None = None
+    noise: float | None = None
+    cutout: float | None = None
+    flip: float | None = None
+    turn: float | None = None
+    mirror: MirrorConfig | None = None
+    phrases: PhraseConfig | None = None
+    chances: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)

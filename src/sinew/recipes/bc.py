@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from sinew.core.errors import DataError
 from sinew.core.types import Batch, Cursor, Metrics, NumpyBatch, Trainable
-from sinew.data.augment import augment, turn_hues
+from sinew.data.augment import Augment
 from sinew.data.mixture import Mixture
 from sinew.data.sampler import epoch_frames
 from sinew.engine import rng
@@ -57,7 +56,7 @@ class BehaviourCloning:
         self.optim = Optim(policy, optim, updates)
         self.ema = Ema(policy, optim.ema) if optim.ema > 0 else None
         self.generator = torch.Generator()  # on the CPU, so that draws are the same for every device
-        self.hue_words = frozenset(config.augment.hue_words)
+        self.augment = Augment(config.augment, windows.spec if config.augment.mirror else None)
         self.num_updates = 0
         self.draws = None
         if isinstance(windows, Mixture):
@@ -127,16 +126,9 @@ class BehaviourCloning:
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, "grad_norm": norm}
 
     def augmented(self, batch: Batch[Tensor]) -> Batch[Tensor]:
-        """Return the batch with its images changed at random, by (seed, update)."""
+        """Return the batch with its images and sentences changed at random, by (seed, update)."""
         draws = self.generator.manual_seed(rng.mix(self.seed, self.num_updates, 1))
-        config, images = self.config.augment, batch.obs.images
-        if config.hue:
-            named = [not self.hue_words.isdisjoint(words.lower().split()) for words in batch.obs.instruction]
-            chosen = torch.rand(len(named), generator=draws) < config.hue
-            rows = (chosen & ~torch.tensor(named)).to(self.device)
-            images = {name: turn_hues(image, rows, draws) for name, image in images.items()}
-        images = {name: augment(image, config, draws) for name, image in images.items()}
-        return dataclasses.replace(batch, obs=dataclasses.replace(batch.obs, images=images))
+        return self.augment(batch, draws, seed=rng.mix(self.seed, self.num_updates, 2))
 
     def _frames(self, update: int) -> NDArray[np.int64]:
         if self.draws is not None and isinstance(self.windows, Mixture):

@@ -26,7 +26,7 @@ from sinew.run import RunConfig
 from sinew.run.clock import Clock
 from sinew.run.lessons import Lessons, build, lessons
 from sinew.run.offline import FILE, OfflineRecord, OfflineTryout, in_words, load, measure
-from sinew.run.parts import pick_device
+from sinew.run.parts import check_labels, pick_device
 from sinew.run.recordings import Recorded, data_of
 from sinew.run.reporting import card_command, card_rows, curves_of
 from sinew.run.screen import console, heading, say
@@ -77,6 +77,7 @@ def train_phase(config: RunConfig, rundir: RunDir, known: Lessons, *, command: s
         raise ConfigError(
             f"--recipe.kind {config.recipe.kind}: needs a world to act in; recordings are learned with bc."
         )
+    check_labels(config.recipe.augment, policy.config, known.spec)
     recipe = BehaviourCloning(
         policy,
         known.windows(held_out=False),

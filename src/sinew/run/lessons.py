@@ -28,7 +28,7 @@ from sinew.models.config import PolicyConfig
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
 from sinew.models.transfer import Transfer, check_body, known_words, transfer
-from sinew.run.parts import pick_device
+from sinew.run.parts import pick_device, words_of
 from sinew.run.recordings import Recorded, data_of
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _images(one: Recorded, *, hindsight: bool) -> dict[str, NDArray[np.float32]]
 
 
 def _space(store: Store) -> dict[str, NDArray[np.float32]]:
-    return {name: store.column(f"targets.{name}") for name, size in store.target_sizes.items() if size}
+    return {name: np.asarray(store.column(f"targets.{name}")) for name, size in store.target_sizes.items() if size}
 
 
 def _no_labels(data: DataConfig, where: str) -> str:
@@ -197,6 +197,7 @@ def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | No
     torch.manual_seed(config.seed)
     sentences = {record.instruction for record in lessons.records if not record.held_out}
     sentences |= set(known_words(source.tokenizer)) if source is not None else set[str]()
+    sentences |= words_of(config)
     policy = VLAPolicy(lessons.policy, lessons.spec, train_tokenizer(sentences))
     policy.fit_normalizer(_statistics(lessons, source))
     taken = None

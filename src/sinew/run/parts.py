@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sinew.core.config import digest, to_dict
+from sinew.core.errors import ConfigError
 from sinew.core.rundir import RunDir
+from sinew.data.config import AugmentConfig
+from sinew.data.phrases import spoken
 from sinew.data.stats import statistics
 from sinew.data.store import Store
 from sinew.data.windows import Windows
@@ -18,14 +21,15 @@ from sinew.models.device import pick_device
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
 from sinew.recipes.bc import BehaviourCloning
-from sinew.recipes.config import DaggerConfig, GrpoConfig
+from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
 from sinew.recipes.dagger import Dagger
 from sinew.recipes.expert_rounds import ExpertRounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sinew.core.types import Recipe
+    from sinew.core.types import Recipe, RobotSpec
+    from sinew.models.config import PolicyConfig
     from sinew.run import RunConfig
 
 
@@ -57,7 +61,7 @@ def build_policy(config: RunConfig, demonstrations: Store) -> VLAPolicy:
         demonstrations: whose training episodes give words and statistics.
     """
     torch.manual_seed(config.seed)
-    sentences = {record.instruction for record in demonstrations.records}
+    sentences = {record.instruction for record in demonstrations.records} | words_of(config)
     policy = VLAPolicy(config.policy, demonstrations.spec, train_tokenizer(sentences))
     policy.fit_normalizer(statistics([demonstrations]))
     return policy.to(pick_device(config.device))
@@ -90,6 +94,7 @@ def build_recipe(
         stores.append(
             Store.open_or_create(rundir.data / "dagger", demonstrations.spec, tuple(demonstrations.target_sizes))
         )
+    check_labels(inner.augment, policy.config, demonstrations.spec)
     windows = Windows(stores, history=config.policy.history, horizon=config.policy.horizon)
     cloning = BehaviourCloning(
         policy,
@@ -105,6 +110,36 @@ def build_recipe(
     rounds = [max(1, round(share * config.loop.updates)) for share in recipe.rounds]
     gather = ExpertRounds(config.world, recipe, rundir.data, config.seed, pool=pool, note=note)
     return Dagger(cloning, stores[-1], gather, rounds=rounds)
+
+
+def augment_of(recipe: BcConfig | DaggerConfig) -> AugmentConfig:
+    """Return how the supervised part of a recipe changes its batches."""
+    return recipe.inner.augment if isinstance(recipe, DaggerConfig) else recipe.augment
+
+
+def words_of(config: RunConfig) -> set[str]:
+    """Return texts with the words that augmentation may put into instructions, for the tokenizer to know."""
+    if isinstance(config.recipe, GrpoConfig):
+        return set()
+    phrases = augment_of(config.recipe).phrases
+    return set() if phrases is None else spoken(phrases)
+
+
+def check_labels(config: AugmentConfig, policy: PolicyConfig, spec: RobotSpec) -> None:
+    """Refuse to move pixels under labels that lie in space: calibrated cameras would look for them elsewhere.
+
+    Raises:
+        ConfigError: with what can be done.
+    """
+    grounding = policy.grounding
+    spatial = grounding.points if grounding.coordinates is None else grounding.coordinates
+    calibrated = [name for name, camera in spec.cameras.items() if camera.intrinsics is not None]
+    moves = [name for name in ("crop", "flip", "turn") if getattr(config, name)]
+    if moves and grounding.weight and spatial and calibrated:
+        raise ConfigError(
+            f"augment: {', '.join(moves)} move the pixels of {', '.join(calibrated)}, whose calibration says where the "
+            "labels in space are to be seen. Leave them out, or learn places in images instead (--data.labels image)."
+        )
 
 
 def _without_none(content: Any) -> Any:  # noqa: ANN401  (any JSON value)

@@ -13,6 +13,7 @@ import torch
 
 from sinew.core.errors import ConfigError
 from sinew.core.rundir import RunDir
+from sinew.data.augment import check_augment
 from sinew.data.collect import collect
 from sinew.data.config import MixConfig
 from sinew.data.shares import Attention, shares, task_weights, weights_at
@@ -29,7 +30,7 @@ from sinew.run.cloning import clone
 from sinew.run.cloning import next_steps as cloned_next_steps
 from sinew.run.improving import improve
 from sinew.run.measuring import Tryout, measure
-from sinew.run.parts import build_policy, build_recipe, run_path, stills_path, store_path
+from sinew.run.parts import augment_of, build_policy, build_recipe, run_path, stills_path, store_path
 from sinew.run.recordings import Recorded, data_of, read_in
 from sinew.run.reporting import next_steps, pooled_report, write
 from sinew.run.screen import console, counting, heading, say
@@ -67,6 +68,8 @@ def check(config: RunConfig) -> None:
         raise ConfigError(
             f"--loop.updates {config.loop.updates}, --policy.history {config.policy.history}: both must be at least 1."
         )
+    if not isinstance(config.recipe, GrpoConfig):
+        check_augment(augment_of(config.recipe))
     if config.env is None or config.data is not None:
         check_recorded(config)
     elif config.policy.grounding.weight:

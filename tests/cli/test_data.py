@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from data.formats.pairs import png, shard
 from data.formats.recordings import GOLDEN, SPEC, smooth_episode
 from sinew.cli.main import main
 from sinew.data.formats.ingest import open_source
@@ -44,6 +45,13 @@ def test_info_says_what_is_missing_and_what_to_write(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     for words in ("not read", "observation.environment_state", "state_units   their units", '"action": ["dx", "dy"]'):
         assert words in shown
+
+
+def test_images_with_text_are_described_and_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = shard(tmp_path / "a.tar", {"0.png": png(0), "0.txt": b"A ramp."})
+    assert main(["data", "convert", str(path), "--to", "llava", "--out", str(tmp_path / "out")]) == 0
+    assert main(["data", "info", str(tmp_path / "out")]) == 0
+    assert "gpt: A ramp." in capsys.readouterr().out
 
 
 def test_commands_are_listed_and_unknown_ones_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,15 +82,20 @@ def info(words: list[str]) -> int:
 def convert(words: list[str]) -> int:
     """Write a data set in another format."""
     from sinew.data.formats import export
+    from sinew.data.text_info import convert_text, is_text
 
     options = tyro.cli(ConvertOptions, args=words, prog="sinew data convert")
     config = IngestConfig(spec=options.spec, image_size=options.image_size, instruction=options.instruction)
 
     def report(written: int, total: int) -> None:
         if sys.stdout.isatty():
-            print(f"\r{written} of {total} episodes", end="\n" if written == total else "", flush=True)
+            print(f"\r{written} of {total}", end="\n" if written == total else "", flush=True)
 
-    export.convert(options.path, options.out, to=options.to, storage=options.storage, config=config, on_progress=report)
+    path, out, to = options.path, options.out, options.to
+    if is_text(path):
+        convert_text(path, out, to=to, on_progress=report)
+    else:
+        export.convert(path, out, to=to, storage=options.storage, config=config, on_progress=report)
     print(f"{options.out}: written. Look at it: sinew data info {options.out}")
     return 0
 
@@ -106,7 +111,11 @@ def describe(path: Path, spec: Path | None) -> Iterator[tuple[str, str]]:
         return
     from sinew.data.formats import FORMATS
     from sinew.data.formats.ingest import open_source, robot_of
+    from sinew.data.text_info import describe_text, is_text
 
+    if is_text(path):
+        yield from describe_text(path)
+        return
     source = open_source(path)
     yield "format", next(name for name, kind in FORMATS.items() if isinstance(source, kind))
     yield from _describe_lengths(source.lengths)

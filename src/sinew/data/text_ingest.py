@@ -18,6 +18,7 @@ from sinew.core.errors import ConfigError, DataError, SinewError
 from sinew.core.files import write_json
 from sinew.data.config import TextConfig
 from sinew.data.formats import TEXT_FORMATS
+from sinew.data.formats.hub import located
 from sinew.data.formats.image_text import Encoded, TextSource
 from sinew.data.formats.pictures import Picture
 from sinew.data.formats.source import Progress
@@ -34,9 +35,13 @@ NAMES = ("images.bin", "images.i64", "records.jsonl", "rows.i64")
 def open_text_source(path: Path) -> TextSource:
     """Open a data set of images and text, its format found by looking at it.
 
+    Args:
+        path: file or directory, or the data set's name on the hub.
+
     Raises:
         DataError: nothing there, or of no known format.
     """
+    path = located(path)
     if not path.exists():
         raise DataError(f"{path}: no such data set.")
     for kind in TEXT_FORMATS.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sinew.data.formats.aloha import Aloha
 from sinew.data.formats.bag import Bag
 from sinew.data.formats.hdf5 import Hdf5
-from sinew.data.formats.image_text import TextSource
+from sinew.data.formats.image_text import TextSource, WritableTextSource
 from sinew.data.formats.lerobot import LeRobot
 from sinew.data.formats.llava import Llava
 from sinew.data.formats.recording import Recording
@@ -18,5 +18,7 @@ WRITERS: dict[str, type[WritableSource]] = {"hdf5": Hdf5, "lerobot": LeRobot, "r
 """Formats that are also written, by name; what one must answer to is ``formats.source.WritableSource``."""
 FORMATS: dict[str, type[Source]] = {"rlds": Rlds, "robomimic": Robomimic, "aloha": Aloha, **WRITERS, "bag": Bag}
 """Formats by name, in the order in which their ``detect`` is asked; see ``formats.source.Source``."""
-TEXT_FORMATS: dict[str, type[TextSource]] = {"llava": Llava, "webdataset": WebDataset}
+TEXT_WRITERS: dict[str, type[WritableTextSource]] = {"llava": Llava}
+"""Formats of images with text that are also written, by name."""
+TEXT_FORMATS: dict[str, type[TextSource]] = {**TEXT_WRITERS, "webdataset": WebDataset}
 """Formats of images with text, which are no episodes; see ``formats.image_text.TextSource``."""

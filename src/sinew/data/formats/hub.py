@@ -21,7 +21,7 @@ from sinew.data.formats.source import first_of
 
 PART = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 NAME = re.compile(rf"(?P<repo>{PART}/{PART}?)(@(?P<revision>[\w.-]+))?(/(?P<inside>.+))?")
-NO_NAMES = (".hdf5", ".h5", ".npz", ".json", ".jsonl", ".tar", ".zip", ".bag", ".mcap", ".parquet", ".zarr")
+NO_NAMES = (".hdf5", ".h5", ".npz", ".json", ".jsonl", ".tar", ".zip", ".bag", ".mcap", ".db3", ".parquet", ".zarr")
 """Endings of files; ``demos/mine.hdf5`` is a path, not a name."""
 WHOLE = re.compile(r"meta|images(\.zip)?|(features|dataset_info|metadata)\.json|.*\.(tar|tfrecord|array_record)\b.*")
 """What stands at the top of a repository that is one data set, not a shelf of them."""

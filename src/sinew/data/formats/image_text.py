@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
@@ -120,6 +120,20 @@ class TextSource(Protocol):
 
         Raises:
             DataError: damaged, or a record is not valid; names file and record.
+        """
+        ...
+
+
+class WritableTextSource(TextSource, Protocol):
+    """A format of images and text that is also written."""
+
+    @staticmethod
+    def write(path: Path, records: Iterable[ImageText], *, on_record: Callable[[int], None] | None = None) -> None:
+        """Write records as a new data set, read one at a time.
+
+        Raises:
+            DataError: there is something already, a record is not valid, or there are none.
+            SinewError: the place cannot be written.
         """
         ...
 

@@ -108,6 +108,10 @@ def collect(words: list[str]) -> int:
     if resolved is None:
         return 0
     options, config = resolved
+    if options.teleop is not None or options.robot is not None:
+        from sinew.cli.teleop import by_hand
+
+        return by_hand(options, config)
     if options.episodes is not None:
         config = dataclasses.replace(config, collect=dataclasses.replace(config.collect, episodes=options.episodes))
     run.collect(config, out=options.out)
@@ -238,7 +242,7 @@ def _fail(message: str) -> int:
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "train": (train, "train a policy and report how well it does"),
     "evaluate": (evaluate, "measure the policy of a run, alone or against another"),
-    "collect": (collect, "record demonstrations with the scripted expert"),
+    "collect": (collect, "record demonstrations, of the scripted expert or by hand"),
     "data": (lazy("data"), "look into recorded data sets, convert and label them"),
     "report": (report, "write the report of a run again"),
     "play": (lazy("play"), "say something to a policy and watch it, on a page or on film"),

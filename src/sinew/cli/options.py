@@ -47,14 +47,22 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class CollectOptions:
-    """Record demonstrations with a world's scripted expert.
+    """Record demonstrations: of a world's scripted expert, or of a person who drives.
 
     Attributes:
         preset: name or Python file of the preset; it may also stand first, without a flag.
         size: of the policy; changes no demonstration.
         config: JSON file with settings, put over the preset.
-        episodes: successful episodes to keep; the preset's number by default.
-        out: directory for the episodes; by default the place where training would look for them.
+        episodes: successful episodes to keep, the preset's number by default; with --teleop as many as you like.
+        out: directory for the episodes; by default the place where training would look, or recordings/NAME.
+        teleop: who drives instead of the expert: keyboard, gamepad, or file.py:function that returns actions.
+        robot: what is driven instead of the preset's world: file.py:object with the robot's methods.
+        spec: JSON file with the robot's spec; by default its own.
+        instruction: what a robot's episodes show; by default its own.
+        tasks: of the world, those to record by hand; all by default.
+        task: what to call the episodes in tables.
+        seconds: longest episode that a person records.
+        to: write the recording in this format too, such as lerobot, beside it.
     """
 
     preset: str | None = None
@@ -62,6 +70,14 @@ class CollectOptions:
     config: Path | None = None
     episodes: int | None = None
     out: Path | None = None
+    teleop: str | None = None
+    robot: str | None = None
+    spec: Path | None = None
+    instruction: str | None = None
+    tasks: tuple[str, ...] | None = None
+    task: str | None = None
+    seconds: float = 60.0
+    to: str | None = None
 
 
 @dataclass(frozen=True)

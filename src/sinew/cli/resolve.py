@@ -74,6 +74,8 @@ def starting_point(options: TrainOptions | CollectOptions) -> RunConfig:
     Raises:
         ConfigError: neither a preset nor a config file was named.
     """
+    if isinstance(options, CollectOptions) and options.robot is not None:
+        return RunConfig()
     if options.preset is None and options.config is None:
         raise ConfigError(f"Name a preset. There is: {', '.join(PRESETS)}. What to expect of them: sinew list")
     config = RunConfig() if options.preset is None else build_preset(options.preset, options.size)

@@ -84,22 +84,32 @@ def find_robot(name: str) -> Any:  # noqa: ANN401  (any driver)
     Raises:
         ConfigError: there is no such module or object, or it cannot be imported.
     """
+    found = find_object("--robot", name)
+    return found() if callable(found) else found
+
+
+def find_object(flag: str, name: str) -> Any:  # noqa: ANN401
+    """Return what ``module:object`` or ``file.py:object`` names.
+
+    Raises:
+        ConfigError: there is no such module or object, or it cannot be imported.
+    """
     place, _, attribute = name.rpartition(":")
     if not place or not attribute:
-        raise ConfigError(f"--robot {name}: write module:object or file.py:object, such as my_robot.py:Arm.")
+        raise ConfigError(f"{flag} {name}: write module:object or file.py:object, such as my_robot.py:Arm.")
     path = Path(place)
     if place.endswith(".py") and not path.is_file():
-        raise ConfigError(f"--robot {name}: there is no file {place}.")
+        raise ConfigError(f"{flag} {name}: there is no file {place}.")
     folder = path.parent if place.endswith(".py") else Path()
     sys.path.insert(0, str(folder.absolute()))  # stays: a driver that starts processes is imported there again
     try:
         module = importlib.import_module(path.stem if place.endswith(".py") else place)
     except ImportError as error:
-        raise ConfigError(f"--robot {name}: could not be imported. {error}") from error
+        raise ConfigError(f"{flag} {name}: could not be imported. {error}") from error
     found = getattr(module, attribute, None)
     if found is None:
-        raise ConfigError(f"--robot {name}: {place} has no {attribute}.")
-    return found() if callable(found) else found
+        raise ConfigError(f"{flag} {name}: {place} has no {attribute}.")
+    return found
 
 
 def _rated(spec: RobotSpec, hz: float | None) -> RobotSpec:

@@ -117,7 +117,6 @@ class EpisodeRecorder:
         tasks: kept episodes by task, those of earlier recorders included.
         ids: of all kept episodes.
         recovered: what was found unfinished.
-        frames: of the episode that is being recorded.
 
     Raises:
         SpecError: the episodes there are of another robot.
@@ -148,7 +147,7 @@ class EpisodeRecorder:
             raise
         self._file: int | None = None
         self._words: dict[str, str] | None = None
-        self.frames = 0
+        self._start = self._whole = 0
 
     def __enter__(self) -> Self:
         return self
@@ -162,6 +161,11 @@ class EpisodeRecorder:
     def num_episodes(self) -> int:
         """Episodes kept."""
         return len(self._kept)
+
+    @property
+    def frames(self) -> int:
+        """Frames of the episode that is being recorded; 0 where there is none."""
+        return 0 if self._file is None else (self._whole - self._start) // len(self._entry)
 
     @property
     def recording(self) -> bool:
@@ -191,7 +195,6 @@ class EpisodeRecorder:
         self._words = {
             "instruction": instruction, "task": task or instruction, "source": self.source, "id": id, "began": began,
         }  # fmt: skip
-        self.frames = 0
 
     def add(self, frame: Frame) -> None:
         """Write one frame; when this returns, it is finished.
@@ -205,11 +208,11 @@ class EpisodeRecorder:
         now = time.monotonic_ns()
         if self._file is None:
             self._open(frame)
-            self._start = now
+            self._began = now
         self._fill(frame)
-        self._row[TIME] = now - self._start
-        self._write(seal(self._entry, FRAME, self.frames))
-        self.frames += 1
+        self._row[TIME] = now - self._began
+        # What is whole is told by this one number: whatever interrupts us, the next write goes behind it.
+        self._whole += self._write(seal(self._entry, FRAME, self.frames))
 
     def end(
         self, *, success: bool | None, terminated: bool = False, final_state: NDArray[np.float32] | None = None
@@ -232,7 +235,7 @@ class EpisodeRecorder:
             return None
         state = None if final_state is None else tuple(np.asarray(final_state, np.float32).tolist())
         ending = Ending(self.frames, success, terminated, state)
-        self._write(ending_entry(ending))
+        os.ftruncate(self._file, self._whole + self._write(ending_entry(ending)))
         file, self._file, self._words = self._file, None, None
         done = commit(self._path, file)
         self._note(done, self._beginning)
@@ -243,7 +246,7 @@ class EpisodeRecorder:
         if self._file is not None:
             os.close(self._file)
             self._path.unlink()
-        self._file, self._words, self.frames = None, None, 0
+        self._file, self._words = None, None
 
     def discard_last(self) -> str | None:
         """Throw the episode away that was kept last, whoever recorded it; return its id, None where there is none."""
@@ -302,9 +305,10 @@ class EpisodeRecorder:
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise SinewError(f"{self._path}: could not be made ({error.strerror}). Free some disk space.") from error
-        self._whole = 0
+        self._start = self._whole = 0
         try:
-            self._write(entry(BEGINNING, 0, text({"schema_version": SCHEMA_VERSION, **vars(self._beginning)})))
+            content = text({"schema_version": SCHEMA_VERSION, **vars(self._beginning)})
+            self._start = self._whole = self._write(entry(BEGINNING, 0, content))
         except SinewError:
             self.discard()
             raise
@@ -341,22 +345,21 @@ class EpisodeRecorder:
             "the driver, or the spec."
         )
 
-    def _write(self, content: bytes | memoryview) -> None:
-        """Append an entry with one write; one that did not fit leaves nothing behind."""
+    def _write(self, content: memoryview) -> int:
+        """Write an entry behind the last whole one, at once, and return its bytes; what did not fit is cut off."""
         assert self._file is not None
         reason = "no room"
         try:
-            written = os.write(self._file, content)
+            written = os.pwrite(self._file, content, self._whole)
         except OSError as error:
             written, reason = 0, error.strerror or str(error)
         if written < len(content):
             os.ftruncate(self._file, self._whole)
-            os.lseek(self._file, self._whole, os.SEEK_SET)
             raise SinewError(
                 f"{self._path}: the disk takes no more ({reason}). The {self.frames} frames before are whole, and "
                 f"so are the {self.num_episodes} episodes before. Free some space; recording here again saves them all."
             )
-        self._whole += written
+        return written
 
 
 def within(spec: RobotSpec, action: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,1 @@
+"""Recording by a person who drives the robot."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sinew.data.formats.aloha import Aloha
 from sinew.data.formats.bag import Bag
+from sinew.data.formats.d4rl import D4rl
 from sinew.data.formats.hdf5 import Hdf5
 from sinew.data.formats.image_text import TextSource, WritableTextSource
 from sinew.data.formats.lerobot import LeRobot
@@ -14,7 +15,7 @@ from sinew.data.formats.robomimic import Robomimic
 from sinew.data.formats.source import Source, WritableSource
 from sinew.data.formats.webdataset import WebDataset
 
-WRITERS: dict[str, type[WritableSource]] = {"hdf5": Hdf5, "lerobot": LeRobot, "recording": Recording}
+WRITERS: dict[str, type[WritableSource]] = {"d4rl": D4rl, "hdf5": Hdf5, "lerobot": LeRobot, "recording": Recording}
 """Formats that are also written, by name; what one must answer to is ``formats.source.WritableSource``."""
 FORMATS: dict[str, type[Source]] = {"rlds": Rlds, "robomimic": Robomimic, "aloha": Aloha, **WRITERS, "bag": Bag}
 """Formats by name, in the order in which their ``detect`` is asked; see ``formats.source.Source``."""

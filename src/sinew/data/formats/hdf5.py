@@ -21,10 +21,8 @@ A group of cameras and the two attributes are ours; whoever reads the five array
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,15 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.config import to_dict
-from sinew.core.errors import DataError, SinewError, require
-from sinew.core.files import fsync_path
-from sinew.core.spec import check_spec
+from sinew.core.errors import DataError
 from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
-from sinew.data.formats.hdf5_file import is_hdf5, opened
+from sinew.data.formats.hdf5_file import is_hdf5, new_file, opened
 from sinew.data.formats.pictures import scale
 from sinew.data.formats.robot import Facts, PartialSpec, match_cameras, partial_of
-from sinew.data.formats.source import check_lengths, check_tellable, check_writable, first_of, numbers, range_of
+from sinew.data.formats.source import check_lengths, check_writable, first_of, numbers, of_one_robot, range_of
 
 GROUP = re.compile(r"episode_(\d+)")
 FIELDS = ("images", "actions", "robot_state", "instruction", "success")
@@ -142,19 +138,11 @@ class Hdf5:
         if storage not in Hdf5.storages:
             raise DataError(f"{storage}: HDF5 holds images as arrays only; ask for image storage, or for lerobot.")
         check_writable(path)
-        with _new_file(path) as file:
-            spec: RobotSpec | None = None
-            for number, episode in enumerate(episodes):
-                check_tellable(episode)
-                if spec is None:
-                    spec = episode.spec
-                    file.attrs["spec"] = json.dumps(to_dict(spec))
-                check_spec(spec, episode.spec, sides=("first episode", f"episode {episode.id}"))
+        with new_file(path) as file:
+            for number, episode in enumerate(of_one_robot(path, episodes, on_episode)):
+                if not number:
+                    file.attrs["spec"] = json.dumps(to_dict(episode.spec))
                 _write_episode(file.create_group(f"episode_{number}"), episode)
-                if on_episode is not None:
-                    on_episode(number + 1)
-            if spec is None:
-                raise DataError(f"{path}: there are no episodes to write.")
 
     def _check_fields(self, file: Any) -> None:  # noqa: ANN401  (h5py has no types)
         present = {field: [name for name in self.names if field in file[name]] for field in FIELDS}
@@ -262,21 +250,3 @@ def _write_episode(group: Any, episode: Episode) -> None:  # noqa: ANN401  (h5py
     group.create_dataset("instruction", data=episode.instruction)
     group.create_dataset("success", data=bool(episode.success))
     group.attrs["task"] = episode.task
-
-
-@contextmanager
-def _new_file(path: Path) -> Generator[Any]:
-    """Yield an HDF5 file that gets its name when it is whole, and vanishes otherwise."""
-    h5py = require("h5py", extra="formats")
-    temporary = path.parent / f".{path.name}.{os.getpid()}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w") as file:
-            yield file
-        fsync_path(temporary)
-        temporary.replace(path)
-        fsync_path(path.parent)
-    except OSError as error:
-        raise SinewError(f"{path}: could not be written ({error}).") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
-"""HDF5 files opened for reading, so that whatever is wrong with one is a ``DataError``."""
+"""HDF5 files opened so that whatever is wrong with one is a ``DataError``, and written whole or not at all."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sinew.core.errors import DataError, require
+from sinew.core.errors import DataError, SinewError, require
+from sinew.core.files import fsync_path
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 INFLATION = 1100
@@ -92,3 +94,21 @@ def values_in(group: Any, field: str, where: str) -> NDArray[Any]:  # noqa: ANN4
         DataError: see ``array_in``.
     """
     return np.asarray(array_in(group, field, where))
+
+
+@contextmanager
+def new_file(path: Path) -> Generator[Any]:
+    """Yield an HDF5 file that gets its name when it is whole, and vanishes otherwise."""
+    h5py = require("h5py", extra="formats")
+    temporary = path.parent / f".{path.name}.{os.getpid()}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(temporary, "w") as file:
+            yield file
+        fsync_path(temporary)
+        temporary.replace(path)
+        fsync_path(path.parent)
+    except OSError as error:
+        raise SinewError(f"{path}: could not be written ({error}).") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -112,7 +112,7 @@ def open_dataset(
     _check_config(config)
     source = open_source(path)
     spec = robot_of(source, config)
-    _check_instructions(source, config)
+    _check_instructions(source, spec, config)
     layout = _layout(source, spec, config)
     kept = ["films"] if layout.films else ["jpeg"] if layout.jpeg else []
     how = [VERSION, config.held_out, config.instruction, _contents(source), *kept]
@@ -232,7 +232,9 @@ def _check_config(config: IngestConfig) -> None:
         raise ConfigError("instruction is empty; write the sentence that the episodes show, or leave it out.")
 
 
-def _check_instructions(source: Source, config: IngestConfig) -> None:
+def _check_instructions(source: Source, spec: RobotSpec, config: IngestConfig) -> None:
+    if not spec.cameras:  # who sees nothing is told nothing: reinforcement learning from states
+        return
     silent = [f"episode {number}" for number, text in enumerate(source.instructions) if not text.strip()]
     if silent and config.instruction is None:
         raise DataError(

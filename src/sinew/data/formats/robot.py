@@ -136,7 +136,7 @@ def resolve(
     """
     merged = given.over(facts.said)
     if merged.state == ():
-        merged = dataclasses.replace(merged, state_units=merged.state_units or ())
+        merged = dataclasses.replace(merged, state_units=given.state_units or ())
     missing = list(_missing(merged, facts))
     if missing:
         raise DataError(_ask(source, merged, facts, missing, place, reach))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, cast
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
+from sinew.core.spec import check_spec
 from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
 from sinew.data.formats.robot import Facts
@@ -145,6 +146,11 @@ def check_sensors(path: str, spec: RobotSpec, found: Mapping[str, object]) -> No
         )
 
 
+def numbered(word: str, size: int) -> tuple[str, ...]:
+    """Return a name for each value of a column whose values the data do not name."""
+    return tuple(f"{word}_{number}" for number in range(size))
+
+
 def sensor_type(array_type: str) -> Literal["float32", "uint8", "int16", "uint16"] | None:
     """Return in which type readings of a type are kept, None where they are no numbers."""
     if array_type in ("uint8", "int16", "uint16"):
@@ -213,6 +219,32 @@ def check_tellable(episode: Episode) -> None:
             f"episode {episode.id}: its labels are good for {episode.label_horizon} steps only, which this format "
             "cannot say. Write demonstrations, not episodes in which a learner acted."
         )
+
+
+def of_one_robot(
+    path: Path, episodes: Iterable[Episode], on_episode: Callable[[int], None] | None = None
+) -> Iterator[Episode]:
+    """Yield episodes that can be written together.
+
+    Args:
+        path: of the data set, for messages.
+        episodes: read one at a time.
+        on_episode: called with how many were written, when the next one is asked for.
+
+    Raises:
+        DataError: there are none, or one cannot be told.
+        SpecError: one is of another robot than the first.
+    """
+    spec: RobotSpec | None = None
+    for number, episode in enumerate(episodes, 1):
+        check_tellable(episode)
+        spec = spec or episode.spec
+        check_spec(spec, episode.spec, sides=("first episode", f"episode {episode.id}"))
+        yield episode
+        if on_episode is not None:
+            on_episode(number)
+    if spec is None:
+        raise DataError(f"{path}: there are no episodes to write.")
 
 
 def first_of(episodes: Sequence[str]) -> str:

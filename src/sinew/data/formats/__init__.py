@@ -9,13 +9,20 @@ from sinew.data.formats.hdf5 import Hdf5
 from sinew.data.formats.image_text import TextSource, WritableTextSource
 from sinew.data.formats.lerobot import LeRobot
 from sinew.data.formats.llava import Llava
+from sinew.data.formats.minari import Minari
 from sinew.data.formats.recording import Recording
 from sinew.data.formats.rlds import Rlds
 from sinew.data.formats.robomimic import Robomimic
 from sinew.data.formats.source import Source, WritableSource
 from sinew.data.formats.webdataset import WebDataset
 
-WRITERS: dict[str, type[WritableSource]] = {"d4rl": D4rl, "hdf5": Hdf5, "lerobot": LeRobot, "recording": Recording}
+WRITERS: dict[str, type[WritableSource]] = {
+    "d4rl": D4rl,
+    "hdf5": Hdf5,
+    "lerobot": LeRobot,
+    "minari": Minari,
+    "recording": Recording,
+}
 """Formats that are also written, by name; what one must answer to is ``formats.source.WritableSource``."""
 FORMATS: dict[str, type[Source]] = {"rlds": Rlds, "robomimic": Robomimic, "aloha": Aloha, **WRITERS, "bag": Bag}
 """Formats by name, in the order in which their ``detect`` is asked; see ``formats.source.Source``."""

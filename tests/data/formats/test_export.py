@@ -41,7 +41,7 @@ def test_a_store_goes_out_and_comes_back_without_labels(store: Store, tmp_path: 
 
 
 def test_unknown_formats_and_storages_are_refused(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no such format to write\. There are: hdf5, lerobot"):
+    with pytest.raises(ConfigError, match=r"no such format to write\. There are: d4rl, hdf5, lerobot"):
         convert(store.path, tmp_path / "out", to="csv")
     with pytest.raises(ConfigError, match="hdf5 stores images as image; video was asked for"):
         convert(store.path, tmp_path / "out", to="hdf5", storage="video")

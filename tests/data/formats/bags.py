@@ -177,6 +177,12 @@ def _pointcloud2(make: Any, header: Any, value: Any) -> Any:  # noqa: ANN401
     )  # fmt: skip
 
 
+def contents(log: Any) -> list[tuple[str, int, bytes]]:  # noqa: ANN401
+    """Return topic, stamp and bytes of all messages, sorted."""
+    wanted = {topic: np.arange(len(log.stamps(topic))) for topic in log.channels}
+    return sorted((topic, int(log.stamps(topic)[number]), content) for topic, number, content in log.read(wanted))
+
+
 def write(path: Path) -> Path:
     """Write the recording in the container that the name asks for, with its maps beside it; return the path."""
     if path.name.startswith("ros1"):

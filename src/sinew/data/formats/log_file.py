@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bz2
+import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from sinew.core.errors import DataError, require
 
-MAX_CHUNK = 1 << 30
+MAX_CHUNK = 1 << 28
 """Bytes of the largest part of a log that is held at once, packed or unpacked."""
 ENTRY = np.dtype([("stamp", "<i8"), ("channel", "<i4"), ("chunk", "<i8"), ("offset", "<i8"), ("file", "<i4")])
 """A message: when it was logged [ns], on which channel, and where it lies; ``file`` is filled in by ``Log``."""
@@ -67,22 +69,17 @@ class Log:
     Attributes:
         path: of the recording.
         channels: by topic.
-
-    Raises:
-        DataError: a topic has messages of several types.
+        mixed: topics whose messages are of several types, and which.
     """
 
     def __init__(self, path: Path, files: Sequence[LogFile]) -> None:
         self.path, self._files = path, tuple(files)
         self.channels: dict[str, Channel] = {}
-        for file in files:
-            for channel in file.channels.values():
-                known = self.channels.setdefault(channel.topic, channel)
-                if (known.kind, known.encoding) != (channel.kind, channel.encoding):
-                    raise DataError(
-                        f"{file.path}: {channel.topic} carries {known.kind} and {channel.kind} "
-                        f"({known.encoding}, {channel.encoding}). Record them under different names."
-                    )
+        self.mixed: dict[str, str] = {}
+        for channel in (channel for file in files for channel in file.channels.values()):
+            known = self.channels.setdefault(channel.topic, channel)
+            if (known.kind, known.encoding, _bare(known)) != (channel.kind, channel.encoding, _bare(channel)):
+                self.mixed[channel.topic] = f"{known.kind} ({known.encoding}) and {channel.kind} ({channel.encoding})"
         self._lists = {topic: self._list(topic) for topic in self.channels}
 
     def stamps(self, topic: str) -> NDArray[np.int64]:
@@ -178,16 +175,16 @@ def read_at(path: Path, place: int, count: int) -> bytes:
         raise DataError(f"{path}: a part of {count} bytes at byte {place}; {MAX_CHUNK} are the most that is read.")
     try:
         with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if place + count > size:
+                raise DataError(
+                    f"{path}: ends at byte {size}, {count} bytes were expected from {place} on. "
+                    "It was cut off; restore it from a copy."
+                )
             file.seek(place)
-            content = file.read(count)
+            return file.read(count)
     except (OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: could not be read at byte {place} ({error}).") from error
-    if len(content) < count:
-        raise DataError(
-            f"{path}: ends at byte {place + len(content)}, {count} bytes more were expected from {place} on. "
-            "It was cut off; restore it from a copy."
-        )
-    return content
 
 
 def unpack(packed: bytes | memoryview, method: str, size: int, where: str) -> bytes:
@@ -248,6 +245,11 @@ def entries_of(
     for name, values in (("stamp", stamps), ("channel", channel), ("chunk", chunk), ("offset", offsets)):
         entries[name] = values
     return entries
+
+
+def _bare(channel: Channel) -> str:
+    """Return a definition without its remarks and spaces."""
+    return " ".join(re.sub(r"#[^\n]*", "", channel.definition).split())
 
 
 def sorted_entries(parts: Sequence[Entries]) -> Entries:

@@ -51,7 +51,9 @@ def decode_log(channel: Channel, content: bytes, where: str) -> Message:
         raise DataError(
             f"{where}: {channel.topic} is encoded as {channel.encoding!r}; cdr (ROS 2), ros1 and json are read."
         )
-    text = channel.definition or known_definition(channel.kind)
+    text = channel.definition
+    if not text and channel.encoding == "cdr":
+        text = known_definition(channel.kind)
     if not text:
         raise DataError(f"{where}: the log has no definition of {channel.kind}. Record it with definitions (MCAP).")
     return decode_message(parse_definition(channel.kind, text), channel.kind, content, channel.encoding, where)

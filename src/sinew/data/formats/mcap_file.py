@@ -71,7 +71,7 @@ def _look_through(path: Path, found: _Found) -> None:
         raise DataError(f"{path}: does not begin like an MCAP file.")
     with path.open("rb") as file:
         ended = False
-        while place < size:
+        while place + HEAD <= size:
             file.seek(place)
             head = Window(file.read(HEAD), f"{path}: record at byte {place}")
             kind, length = head.number("<B"), head.number("<Q")

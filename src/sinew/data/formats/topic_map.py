@@ -140,6 +140,12 @@ def read_map(path: Path, log: Log) -> TopicMap:
     absent = [topic for topic in found.topics if topic not in log.channels]
     if absent:
         raise DataError(f"{file}: {log.path} has no topic {', '.join(absent)}. It holds\n{_listed(log)}")
+    for topic in found.topics:
+        if topic in log.mixed:
+            raise DataError(
+                f"{log.path}: {topic} carries messages of two types or definitions, {log.mixed[topic]}. "
+                "Record them under different names."
+            )
     return found
 
 

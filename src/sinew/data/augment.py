@@ -94,9 +94,8 @@ def augment(
         where.append(one)
     factor, offset = _light(images, config, generator)
     if config.saturation or config.tint or config.blur or config.noise or config.cutout:
-        pictures = _coloured(images, config, (factor, offset), more)
-        pictures = _textured(pictures, config, more)
-        return pictures.add_(0.5).clamp_(0, 255).to(torch.uint8), where
+        texture = _texture(images, config, (factor, offset), more)
+        return pixels.textured(images, texture, more), where
     if factor is None or offset is None:
         return images, where
     return images.float().mul_(factor).add_(offset + 0.5).clamp_(0, 255).to(torch.uint8), where
@@ -182,30 +181,6 @@ def _choose(name: str, config: AugmentConfig, count: int, more: torch.Generator)
     return torch.rand(count, generator=more) < {**CHANCES, **(config.chances or {})}[name]
 
 
-def _textured(pictures: Tensor, config: AugmentConfig, more: torch.Generator) -> Tensor:
-    """Return float images (B, T, 3, h, w), changed in place by blur, noise and patches."""
-    count = len(pictures)
-    if config.blur:
-        chosen = _choose("blur", config, count, more).nonzero().flatten()
-        variance = (config.blur * torch.rand(count, generator=more)).square()[chosen]
-        there = chosen.to(pictures.device)
-        if len(chosen):
-            part = pictures[there].flatten(1, 2)
-            pictures[there] = pixels.blurred(part, variance).unflatten(1, pictures.shape[1:3])
-    if config.noise:
-        chosen = _choose("noise", config, count, more).nonzero().flatten()
-        spread = (255 * config.noise * torch.rand(count, generator=more))[chosen]
-        if len(chosen):
-            grain = torch.randn(len(chosen), *pictures.shape[1:], generator=more).mul_(
-                spread[:, None, None, None, None]
-            )
-            pictures[chosen.to(pictures.device)] += grain.to(pictures.device)
-    if config.cutout:
-        rows = _choose("cutout", config, count, more)
-        pictures = pixels.patches(pictures, config.cutout, rows, more)
-    return pictures
-
-
 def _light(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
     """Return factor and offset (B, 1, 1, 1, 1) of brightness and contrast, None where both are off."""
     if not (config.brightness or config.contrast):
@@ -216,24 +191,30 @@ def _light(images: Tensor, config: AugmentConfig, generator: torch.Generator) ->
     return brightness * contrast, GREY * (1 - contrast)
 
 
-def _coloured(
+def _texture(
     images: Tensor, config: AugmentConfig, light: tuple[Tensor | None, Tensor | None], more: torch.Generator
-) -> Tensor:
-    """Return float images (B, T, 3, h, w) with colours, brightness and contrast changed in one product."""
-    num_rows, ticks, _, height, width = images.shape
-    factor, offset = light
-    if not (config.saturation or config.tint):
-        pictures = images.float()
-        return pictures if factor is None or offset is None else pictures.mul_(factor).add_(offset)
-    rows = _choose("saturation", config, num_rows, more)
-    stretch, angle = config.saturation or 0.0, config.tint or 0.0
-    matrix = pixels.colours(num_rows, saturation=stretch, tint=angle, rows=rows, generator=more).to(images.device)
-    base = torch.zeros(num_rows, 3, 1, device=images.device)
-    if factor is not None and offset is not None:
-        matrix, base = matrix * factor.reshape(-1, 1, 1), base + offset.reshape(-1, 1, 1)
-    flat = images.float().reshape(num_rows * ticks, 3, height * width)
-    matrix, base = matrix.repeat_interleave(ticks, 0), base.repeat_interleave(ticks, 0)
-    return torch.baddbmm(base, matrix, flat).reshape(images.shape)
+) -> pixels.Texture:
+    """Draw what becomes of colours and texture; brightness and contrast join in the product on the colours."""
+    count = len(images)
+    matrix, offset = torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3, 1)
+    if config.saturation or config.tint:
+        rows, stretch, angle = _choose("saturation", config, count, more), config.saturation or 0.0, config.tint or 0.0
+        matrix = pixels.colours(count, saturation=stretch, tint=angle, rows=rows, generator=more)
+    factor, added = light
+    if factor is not None and added is not None:
+        matrix, offset = matrix * factor.reshape(-1, 1, 1).cpu(), offset + added.reshape(-1, 1, 1).cpu()
+    sizes = {"blur": config.blur or 0.0, "noise": 255 * (config.noise or 0.0)}
+    drawn = {
+        name: torch.where(
+            _choose(name, config, count, more), size * torch.rand(count, generator=more), torch.zeros(count)
+        )
+        for name, size in sizes.items()
+    }
+    places: pixels.Patches = {}
+    if config.cutout:
+        size = (images.shape[-2], images.shape[-1])
+        places = pixels.patch_places(_choose("cutout", config, count, more), config.cutout, size, more)
+    return pixels.Texture(matrix, offset, drawn["blur"].square(), drawn["noise"], places)
 
 
 def _mirrored(batch: Batch[Tensor], config: AugmentConfig, mirror: Mirror, more: torch.Generator) -> Batch[Tensor]:

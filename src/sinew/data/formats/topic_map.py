@@ -133,13 +133,13 @@ def read_map(path: Path, log: Log) -> TopicMap:
         )
     try:
         found = from_dict(TopicMap, read_json(file), str(file))
-    except ConfigError as error:
-        raise DataError(str(error)) from error
+    except (ConfigError, DataError) as error:
+        raise DataError(f"{path}: {error}") from error
     if not (math.isfinite(found.hz) and 0 < found.hz <= 1000 and 0 < found.stale_s < math.inf and found.action):
-        raise DataError(f"{file}: hz from above 0 to 1000, stale_s above 0 and an action are needed.")
+        raise DataError(f"{path}: {file.name}: hz from above 0 to 1000, stale_s above 0 and an action are needed.")
     absent = [topic for topic in found.topics if topic not in log.channels]
     if absent:
-        raise DataError(f"{file}: {log.path} has no topic {', '.join(absent)}. It holds\n{_listed(log)}")
+        raise DataError(f"{path}: {file.name}: {log.path.name} has no topic {', '.join(absent)}. It holds\n{_listed(log)}")
     for topic in found.topics:
         if topic in log.mixed:
             raise DataError(

@@ -9,8 +9,9 @@ from sinew.core.errors import ConfigError, DataError
 from sinew.data.config import IngestConfig
 from sinew.data.episode import Episode
 from sinew.data.formats import WRITERS
-from sinew.data.formats.ingest import open_source, read_episode, robot_of
+from sinew.data.formats.ingest import open_source, read_episode, robot_of, through_mask
 from sinew.data.formats.source import Progress
+from sinew.data.mask import Mask, cut_episode, mask_path, read_mask
 from sinew.data.store import Store
 
 
@@ -67,8 +68,12 @@ def episodes_of(path: Path, config: IngestConfig) -> tuple[int, Iterator[Episode
                 f"{path}: is a store, which says all of its robot; leave spec, image size and sentence out."
             )
         store = Store.open(path)
-        return store.num_episodes, (store.episode(number) for number in range(store.num_episodes))
-    source = open_source(path)
-    spec = robot_of(source, config)
+        lengths = tuple(record.frames for record in store.records)
+        mask = read_mask(mask_path(path), lengths) if mask_path(path).exists() else Mask(len(lengths))
+        kept = mask.kept(lengths)
+        return len(kept), (cut_episode(store.episode(number), keep) for number, keep in kept.items())
+    whole = open_source(path)
+    spec = robot_of(whole, config)
+    source = through_mask(whole)
     count = len(source.lengths)
     return count, (read_episode(source, number, spec, instruction=config.instruction) for number in range(count))

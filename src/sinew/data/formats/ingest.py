@@ -12,7 +12,7 @@ import numpy as np
 
 from sinew.core.config import digest, to_dict
 from sinew.core.errors import ConfigError, DataError
-from sinew.core.files import require_free, write_json
+from sinew.core.files import new_directory, require_free, write_json
 from sinew.core.types import RobotSpec
 from sinew.data.collect import shares
 from sinew.data.columns import columns_of
@@ -23,8 +23,9 @@ from sinew.data.formats import FORMATS
 from sinew.data.formats.hub import located, spec_place
 from sinew.data.formats.lerobot import LeRobot
 from sinew.data.formats.robot import PartialSpec, read_partial, resolve
-from sinew.data.formats.source import Progress, Source, first_of
+from sinew.data.formats.source import Progress, Readable, Source, first_of
 from sinew.data.layout import Layout
+from sinew.data.mask import Masked, cut_episode, mask_path, read_mask
 from sinew.data.record import number_of
 from sinew.data.store import Store
 
@@ -92,7 +93,8 @@ def open_dataset(
     The store's name carries a key of the files (names, sizes, times of change), the robot and the settings;
     it gets that name when it is whole. A killed call leaves a ``.partial`` one with which the next goes on.
     Which episodes are held out follows from their tasks and number, so all seeds of a training share it.
-    A path that is a store already is opened as it is.
+    A path that is a store already is opened as it is, or copied where there is a mask beside it. What a mask leaves
+    out (``sinew data filter``) is not read in.
 
     Args:
         path: data set of a known format, or a store.
@@ -108,10 +110,11 @@ def open_dataset(
     """
     config = config or IngestConfig()
     if (path / "store.json").exists():
-        return Store.open(path)
+        return _open_masked(path, into) if mask_path(path).exists() else Store.open(path)
     _check_config(config)
-    source = open_source(path)
-    spec = robot_of(source, config)
+    whole = open_source(path)
+    spec = robot_of(whole, config)
+    source = through_mask(whole)
     _check_instructions(source, spec, config)
     layout = _layout(source, spec, config)
     kept = ["films"] if layout.films else ["jpeg"] if layout.jpeg else []
@@ -120,6 +123,31 @@ def open_dataset(
     final = into / f"{path.resolve().stem}-{key}"
     if not final.exists():
         _ingest(source, spec, config, final, layout, on_progress=on_progress or (lambda _done, _wanted: None))
+    return Store.open(final)
+
+
+def through_mask(source: Source) -> Readable:
+    """Return a data set as the mask beside it shows it, or as it is where there is none.
+
+    Raises:
+        DataError: the mask is of another data set, or leaves nothing.
+    """
+    mask = mask_path(source.path)
+    return Masked(source, mask) if mask.exists() else source
+
+
+def _open_masked(path: Path, into: Path) -> Store:
+    """Return a copy of what the mask beside a store keeps, with labels, what is held out and all else."""
+    whole = Store.open(path)
+    mask = read_mask(mask_path(path), tuple(record.frames for record in whole.records))
+    records = [[record.crc, record.held_out, record.instruction] for record in whole.records]
+    final = into / f"{path.resolve().stem}-{digest(whole.spec, mask, records)}"
+    if not final.exists():
+        with new_directory(final) as place:
+            store = Store.create(place, whole.spec, tuple(whole.target_sizes), jpeg=whole.layout.jpeg)
+            for number, keep in mask.kept(record.frames for record in whole.records).items():
+                store.append([cut_episode(whole.episode(number), keep)])
+            store.unlock()
     return Store.open(final)
 
 
@@ -150,10 +178,15 @@ def packs_jpeg(spec: RobotSpec, num_frames: int, config: IngestConfig) -> bool:
     return raw > 1e9 * (RAW_GB if config.raw_gb is None else config.raw_gb)
 
 
-def _layout(source: Source, spec: RobotSpec, config: IngestConfig) -> Layout:
+def _layout(source: Readable, spec: RobotSpec, config: IngestConfig) -> Layout:
     """Return how the store will keep the images."""
     films: dict[str, tuple[FilmFile, ...]] = {}
     if config.films:
+        if isinstance(source, Masked):
+            raise DataError(
+                f"{source.mask_file}: films are read as they are, not through a mask. Write a cleaned copy "
+                "(sinew data filter --out), or leave data.ingest.films out."
+            )
         if not isinstance(source, LeRobot):
             raise DataError(f"{source.path}: holds no films to read from. Leave data.ingest.films out.")
         films = source.films(spec)
@@ -162,7 +195,7 @@ def _layout(source: Source, spec: RobotSpec, config: IngestConfig) -> Layout:
 
 
 def _ingest(
-    source: Source, spec: RobotSpec, config: IngestConfig, final: Path, layout: Layout, *, on_progress: Progress
+    source: Readable, spec: RobotSpec, config: IngestConfig, final: Path, layout: Layout, *, on_progress: Progress
 ) -> None:
     partial = final.with_name(f"{final.name}.partial")
     frames = sum(source.lengths)
@@ -189,7 +222,7 @@ def _ingest(
 
 
 def read_episode(
-    source: Source, number: int, spec: RobotSpec, *, instruction: str | None = None, linked: bool = False
+    source: Readable, number: int, spec: RobotSpec, *, instruction: str | None = None, linked: bool = False
 ) -> Episode:
     """Read and check one episode.
 
@@ -214,7 +247,7 @@ def read_episode(
     return episode
 
 
-def _contents(source: Source) -> list[list[object]]:
+def _contents(source: Readable) -> list[list[object]]:
     """List the files by name inside the data set, size and time of change."""
     root = source.path.parent
     stats = [(file.relative_to(root).as_posix(), file.stat()) for file in source.files]
@@ -232,7 +265,7 @@ def _check_config(config: IngestConfig) -> None:
         raise ConfigError("instruction is empty; write the sentence that the episodes show, or leave it out.")
 
 
-def _check_instructions(source: Source, spec: RobotSpec, config: IngestConfig) -> None:
+def _check_instructions(source: Readable, spec: RobotSpec, config: IngestConfig) -> None:
     if not spec.cameras:  # who sees nothing is told nothing: reinforcement learning from states
         return
     silent = [f"episode {number}" for number, text in enumerate(source.instructions) if not text.strip()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,8 @@ Progress = Callable[[int, int], None]
 """Called with episodes done and episodes in all."""
 
 
-class Source(Protocol):
-    """A recorded data set of one format, opened for reading.
-
-    Opening reads the table of contents and refuses what is damaged or of another layout; episodes
-    are read one at a time. Readers hold no file open between calls and pickle by path.
+class Readable(Protocol):
+    """Episodes of a recorded data set, read one at a time.
 
     Attributes:
         path: file or directory.
@@ -48,18 +45,6 @@ class Source(Protocol):
     unread: tuple[str, ...]
     judged: bool
 
-    def __init__(self, path: Path) -> None: ...
-
-    @staticmethod
-    def detect(path: Path) -> bool:
-        """Return whether this looks like a data set of the format."""
-        ...
-
-    @staticmethod
-    def spec_file(path: Path) -> Path:
-        """Return where the spec.json of a data set lies."""
-        ...
-
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that the data set consists of."""
@@ -75,6 +60,26 @@ class Source(Protocol):
         Raises:
             DataError: damaged, of other shapes or types, or not fitting the spec; names file, episode and frame.
         """
+        ...
+
+
+class Source(Readable, Protocol):
+    """A recorded data set of one format, opened for reading.
+
+    Opening reads the table of contents and refuses what is damaged or of another layout. Readers hold
+    no file open between calls and pickle by path.
+    """
+
+    def __init__(self, path: Path) -> None: ...
+
+    @staticmethod
+    def detect(path: Path) -> bool:
+        """Return whether this looks like a data set of the format."""
+        ...
+
+    @staticmethod
+    def spec_file(path: Path) -> Path:
+        """Return where the spec.json of a data set lies."""
         ...
 
 
@@ -106,6 +111,19 @@ class WritableSource(Source, Protocol):
         Raises:
             DataError: there is something already, or an episode cannot be told in this format.
             SinewError: the place cannot be written.
+        """
+        ...
+
+
+@runtime_checkable
+class Stamped(Protocol):
+    """A source whose format keeps the time of every frame; what it has beyond a ``Source``."""
+
+    def stamps(self, number: int) -> NDArray[np.float64]:
+        """Return the seconds of an episode's frames as they are recorded, (T,).
+
+        Raises:
+            DataError: they cannot be read.
         """
         ...
 

@@ -43,7 +43,7 @@ def test_convert_writes_and_info_describes(store: Path, tmp_path: Path, capsys: 
 def test_info_says_what_is_missing_and_what_to_write(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "info", str(GOLDEN / "h264")]) == 0
     shown = capsys.readouterr().out
-    for words in ("not read", "observation.environment_state", "state_units   their units", '"action": ["dx", "dy"]'):
+    for words in ("camera front", "state_units   their units", '"action": ["dx", "dy"]'):
         assert words in shown
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from sinew.cli import quality
 from sinew.cli.label import label
 from sinew.cli.recover import recover
 from sinew.core.errors import ConfigError, DataError
@@ -175,6 +176,12 @@ def _describe_robot(spec: RobotSpec, source: Source | None = None) -> Iterator[t
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "info": (info, "what a data set holds, and what it does not say"),
     "convert": (convert, "write a data set or a store in another format"),
+    "validate": (quality.validate, "find what is wrong with it, episode by episode"),
+    "filter": (quality.filter_, "leave bad episodes out, cut idle ends off: a mask, or a copy"),
+    "merge": (quality.merge, "write several of one robot as one"),
+    "split": (quality.split, "write one as two, by share, task or episodes"),
+    "stats": (quality.stats, "mean, deviation, range and quantiles of every value"),
+    "view": (quality.view, "a page that shows a few episodes"),
     "label": (label, "click the named things in a few frames, for training"),
     "recover": (recover, "save what a recording that was broken off left behind"),
 }

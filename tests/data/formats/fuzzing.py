@@ -12,7 +12,6 @@ import resource
 import signal
 import struct
 import time
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,34 +97,8 @@ def repair_tfrecord(content: bytes) -> bytes:
     return bytes(out)
 
 
-def repair_zip(content: bytes) -> bytes:
-    """Give members that can still be unpacked the checksums that fit what came of them."""
-    out = bytearray(content)
-    for head in re.finditer(re.escape(b"PK\x03\x04"), content):
-        place = head.start()
-        if place + 30 > len(content):
-            break
-        size, name, extra = (
-            *struct.unpack_from("<I", content, place + 18),
-            *struct.unpack_from("<HH", content, place + 26),
-        )
-        body = content[place + 30 + name + extra :]
-        try:
-            crc = zlib.crc32(zlib.decompressobj(-15).decompress(body[: size or None], 1 << 22))
-        except zlib.error:
-            continue
-        struct.pack_into("<I", out, place + 14, crc)
-        entry = content.find(b"PK\x01\x02", place)
-        while entry >= 0 and entry + 46 <= len(content):
-            if struct.unpack_from("<I", content, entry + 42)[0] == place:
-                struct.pack_into("<I", out, entry + 16, crc)
-            entry = content.find(b"PK\x01\x02", entry + 4)
-    return bytes(out)
-
-
 TARGETS: dict[str, Target] = {
     "rlds": Target(SAMPLES["rlds"], read_source("rlds"), ("*.json", "*.tfrecord*"), repair_tfrecord),
-    "vd4rl": Target(SAMPLES["vd4rl"], read_source("vd4rl"), ("*.npz",), repair_zip),
 }
 """Parsers by name."""
 

@@ -14,7 +14,6 @@ from sinew.data.formats.recording import Recording
 from sinew.data.formats.rlds import Rlds
 from sinew.data.formats.robomimic import Robomimic
 from sinew.data.formats.source import Source, WritableSource
-from sinew.data.formats.vd4rl import VD4rl
 from sinew.data.formats.webdataset import WebDataset
 
 WRITERS: dict[str, type[WritableSource]] = {
@@ -25,14 +24,7 @@ WRITERS: dict[str, type[WritableSource]] = {
     "recording": Recording,
 }
 """Formats that are also written, by name; what one must answer to is ``formats.source.WritableSource``."""
-FORMATS: dict[str, type[Source]] = {
-    "rlds": Rlds,
-    "robomimic": Robomimic,
-    "aloha": Aloha,
-    "vd4rl": VD4rl,
-    **WRITERS,
-    "bag": Bag,
-}
+FORMATS: dict[str, type[Source]] = {"rlds": Rlds, "robomimic": Robomimic, "aloha": Aloha, **WRITERS, "bag": Bag}
 """Formats by name, in the order in which their ``detect`` is asked; see ``formats.source.Source``."""
 TEXT_WRITERS: dict[str, type[WritableTextSource]] = {"llava": Llava}
 """Formats of images with text that are also written, by name."""

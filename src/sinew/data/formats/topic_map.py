@@ -139,7 +139,8 @@ def read_map(path: Path, log: Log) -> TopicMap:
         raise DataError(f"{path}: {file.name}: hz from above 0 to 1000, stale_s above 0 and an action are needed.")
     absent = [topic for topic in found.topics if topic not in log.channels]
     if absent:
-        raise DataError(f"{path}: {file.name}: {log.path.name} has no topic {', '.join(absent)}. It holds\n{_listed(log)}")
+        listed = f"{log.path.name} has no topic {', '.join(absent)}. It holds\n{_listed(log)}"
+        raise DataError(f"{path}: {file.name}: {listed}")
     for topic in found.topics:
         if topic in log.mixed:
             raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from sinew.cli.options import TrainOptions, split_words
 from sinew.cli.resolve import build_preset, overlay_file, parse_flags, starting_point, swap_kinds
 from sinew.core.config import to_dict
 from sinew.core.errors import ConfigError
+from sinew.core.types import CameraSpec, RobotSpec
+from sinew.data.augment import check_augment
+from sinew.data.mirror import Mirror
 from sinew.models.config import FlowHeadConfig
 from sinew.recipes.config import BcConfig, DaggerConfig
 from sinew.run import RunConfig
@@ -92,3 +96,40 @@ def test_a_preset_file_of_ones_own_works(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("from sinew.run import RunConfig\ndef preset(size):\n    return RunConfig(name='mine-' + size)\n")
     assert resolved(str(path), "--size", "tiny").name == "mine-tiny"
+
+
+def test_several_data_sets_are_one_mixture_with_their_weights() -> None:
+    config = resolved(*"bc --data a --data b --weights 1 3 --data.mix.temperature 2 --instruction lift".split())
+    assert config.data is not None
+    assert config.data.mix is not None
+    assert [(source.path, source.weight) for source in config.data.sources] == [("a", 1.0), ("b", 3.0)]
+    assert (config.data.path, config.data.mix.temperature, config.data.ingest.instruction) == ("", 2.0, "lift")
+    alone = resolved("bc", "--data", "a")
+    assert alone.data is not None
+    assert (alone.data.path, alone.data.mix) == ("a", None)
+
+
+def test_the_configurations_in_the_page_on_mixing_are_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mixing.md").read_text()
+    blocks = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        (tmp_path / "mine.json").write_text(block)
+        config = resolved("bc", "--config", str(tmp_path / "mine.json"))
+        assert isinstance(config.recipe, BcConfig)
+        check_augment(config.recipe.augment)
+    mirror = config.recipe.augment.mirror
+    assert mirror is not None
+    spec = RobotSpec(
+        embodiment="arm",
+        cameras={"top": CameraSpec(8, 8)},
+        state=("x", "y", "opening"),
+        state_units=("m", "m", "1"),
+        action=("dx", "dy", "grip"),
+        action_units=("m", "m", "1"),
+        low=(-1.0, -1.0, 0.0),
+        high=(1.0, 1.0, 1.0),
+        hz=10.0,
+        kind="delta",
+    )
+    Mirror(mirror, spec, turns=True)

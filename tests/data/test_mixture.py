@@ -190,3 +190,12 @@ def test_bodies_of_one_name_and_another_rate_of_deltas_are_apart() -> None:
     assert body_of(replace(ARM, hz=10.0)) != body_of(ARM)
     assert body_of(replace(ARM, kind="absolute", hz=10.0)) == body_of(replace(ARM, kind="absolute"))
     assert body_of(replace(ARM, rotation="rot6d")) == Body("arm", "delta@50Hz/rot6d")
+
+
+def test_the_quality_of_an_episode_weighs_its_frames(tmp_path: Path) -> None:
+    mixture = two(tmp_path)
+    scored = replace(mixture.parts[0], quality=np.array([0.5, 0.0], np.float32))
+    weighed = Mixture([scored, mixture.parts[1]])
+    assert weighed.gather(np.array([0, 4, 5, 7, 8])).weight.tolist() == [0.5, 0.5, 0.0, 0.0, 1.0]
+    with pytest.raises(DataError, match="first: 1 quality factors for 2 episodes"):
+        Mixture([replace(scored, quality=np.ones(1, np.float32))])

@@ -28,11 +28,14 @@ class Part:
         name: of the source, unique in its mixture.
         windows: cut at the source's own rate; horizons may differ, histories may not.
         weight: see ``shares``.
+        quality: (E,) factors on the loss of each of the windows' episodes, such as scores of how good they are; None
+            weighs all alike.
     """
 
     name: str
     windows: Windows
     weight: float = 1.0
+    quality: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class Mixture:
     def gather(self, frames: NDArray[np.int64]) -> NumpyBatch:
         """Return the windows at these frames, in this order; see ``Windows.gather`` and above.
 
-        Weights are 1, or those of the tasks. Sources carry the names of their parts.
+        Weights are 1, or those of the tasks, times the quality of the episodes. Sources carry the names of their parts.
 
         Raises:
             DataError: a number is out of range.
@@ -159,7 +162,9 @@ class Mixture:
             rows = np.flatnonzero(source == number)
             if len(rows):
                 batch = part.windows.gather(frames[rows] - self._begin[number])
-                taken.append((rows, dataclasses.replace(batch, source=(part.name,) * len(rows))))
+                quality = self._quality[number]
+                weight = batch.weight if quality is None else quality[frames[rows] - self._begin[number]]
+                taken.append((rows, dataclasses.replace(batch, source=(part.name,) * len(rows), weight=weight)))
         batch = join(taken, self.shapes, len(frames))
         if len(self.bodies) > 1:
             context = {**batch.obs.context, "body": self._body[source]}
@@ -217,6 +222,7 @@ class Mixture:
 
     def _index(self) -> None:
         sizes = [part.windows.num_frames for part in self.parts]
+        self._quality = [_by_frame(part) for part in self.parts]
         self._begin = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes, dtype=np.int64)])
         self._weigh(np.asarray(sizes))
 
@@ -227,6 +233,19 @@ class Mixture:
                 return source, left
             left -= part.windows.num_episodes
         raise DataError(f"there is no episode {episode} in this mixture, which has {self.num_episodes}.")
+
+
+def _by_frame(part: Part) -> NDArray[np.float32] | None:
+    """Return the quality of the episode that each frame is of."""
+    if part.quality is None:
+        return None
+    if len(part.quality) != part.windows.num_episodes or not (part.quality >= 0).all():
+        raise DataError(
+            f"{part.name}: {len(part.quality)} quality factors for {part.windows.num_episodes} episodes; "
+            "one of 0 or more is wanted for each."
+        )
+    lengths = [len(part.windows.frames_of(number)) for number in range(part.windows.num_episodes)]
+    return np.repeat(np.asarray(part.quality, dtype=np.float32), lengths)
 
 
 def table(lines: Sequence[Line]) -> list[str]:

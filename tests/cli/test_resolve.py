@@ -99,7 +99,8 @@ def test_a_preset_file_of_ones_own_works(tmp_path: Path) -> None:
 
 
 def test_several_data_sets_are_one_mixture_with_their_weights() -> None:
-    config = resolved(*"bc --data a --data b --weights 1 3 --data.mix.temperature 2 --instruction lift".split())
+    words = "--weights 1 3 --data.mix.temperature 2 --instruction lift"
+    config = resolved("bc", "--data", "a", "--data", "b", *words.split())
     assert config.data is not None
     assert config.data.mix is not None
     assert [(source.path, source.weight) for source in config.data.sources] == [("a", 1.0), ("b", 3.0)]

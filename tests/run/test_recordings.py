@@ -15,6 +15,7 @@ from sinew.core.types import RobotSpec
 from sinew.data.config import AugmentConfig, DataConfig, IngestConfig, MixConfig, PhraseConfig, SourceConfig
 from sinew.data.episode import Episode
 from sinew.data.formats.hdf5 import Hdf5
+from sinew.data.formats.lerobot import LeRobot
 from sinew.data.labels import Label, append, labels_path
 from sinew.data.store import Store
 from sinew.presets.bc import preset
@@ -84,6 +85,17 @@ def test_large_images_are_scaled_and_it_is_said(tmp_path: Path, capsys: pytest.C
     camera = recordings[0].store.spec.cameras["front"]
     assert (camera.height, camera.width) == (128, 128)
     assert "images of 200 x 200 are scaled to 128 x 128" in capsys.readouterr().out
+
+
+def test_large_images_of_a_data_set_named_as_on_the_hub_are_scaled_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ToyConfig(size=200).spec
+    images = {"front": np.zeros((5, 3, 200, 200), np.uint8)}
+    LeRobot.write(tmp_path / "me" / "demos", episodes(3, spec=spec, images=images), storage="image")
+    monkeypatch.setenv("HF_LEROBOT_HOME", str(tmp_path))
+    _, recordings = read_in(config(Path("me/demos")), tmp_path)
+    assert recordings[0].store.spec.cameras["front"].height == 128
 
 
 def test_recorded_coordinates_teach_before_anything_else(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from sinew.core.config import digest, to_dict
 from sinew.core.errors import ConfigError, DataError
 from sinew.core.spec import check_spec
 from sinew.data.config import DataConfig, IngestConfig, SourceConfig
+from sinew.data.formats.hub import located
 from sinew.data.formats.ingest import held_out, open_dataset, open_source
 from sinew.data.labels import labels_path
 from sinew.data.reading import Reading
@@ -169,7 +170,7 @@ def _image_size(paths: Sequence[Path], ways: Sequence[IngestConfig]) -> tuple[in
 
     Stores have the size that they were collected with, which all others then take.
     """
-    known = [path for path in paths if path.exists()]
+    known = [path for path in map(located, paths) if path.exists()]
     stores = [Store.open(path) for path in known if (path / "store.json").exists()]
     fixed = {(camera.height, camera.width) for store in stores for camera in store.spec.cameras.values()}
     fixed |= {way.image_size for way in ways if way.image_size is not None}

@@ -1,4 +1,4 @@
-"""The video loader of lerobot itself, driven line by line from benchmarks/data_parts/loader.py; answers begin with =."""
+"""The video loader of lerobot itself, driven line by line by benchmarks/data_parts/loader.py; answers begin with =."""
 
 import json
 import sys

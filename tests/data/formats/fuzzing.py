@@ -7,11 +7,15 @@ CPU-minutes.
 from __future__ import annotations
 
 import itertools
+import json
+import logging
 import re
 import resource
+import shutil
 import signal
 import struct
 import time
+import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,11 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from data.formats.samples import SAMPLES
+from data.formats.pairs import llava, png, row, shard
+from data.formats.recordings import COMPLETE, GOLDEN, smooth_episode
+from data.formats.samples import SAMPLES, bag
 from sinew.core.errors import DataError, SpecError
-from sinew.data.formats import FORMATS
+from sinew.data.formats import FORMATS, TEXT_FORMATS, WRITERS
 from sinew.data.formats.crc32c import masked
 from sinew.data.formats.ingest import read_episode, robot_of
+from sinew.data.recording import HEADER
 
 REFUSED = (DataError, SpecError)
 """What a damaged file may raise; a ``SpecError`` says that a renamed column is none of the spec's."""
@@ -97,8 +104,58 @@ def repair_tfrecord(content: bytes) -> bytes:
     return bytes(out)
 
 
+def repair_recording(content: bytes) -> bytes:
+    """Give every entry of a recording that can still be told apart the CRC that fits it."""
+    out, place = bytearray(content), 0
+    while place + HEADER.size <= len(out):
+        kind, number, length, _ = HEADER.unpack_from(out, place)
+        length = min(length, len(out) - place - HEADER.size)
+        end = place + HEADER.size + length
+        HEADER.pack_into(out, place, kind, number, length, 0)
+        head = bytes(out[place : place + HEADER.size - 4])
+        struct.pack_into(
+            "<I", out, place + HEADER.size - 4, zlib.crc32(out[place + HEADER.size : end], zlib.crc32(head))
+        )
+        place = end
+    return bytes(out)
+
+
+def read_records(name: str) -> Callable[[Path], Callable[[], object]]:
+    """Return a ``Target.read`` for a format of images with text: every record, decoded."""
+    return lambda path: lambda: [record.decode() for record in TEXT_FORMATS[name](path).records()]
+
+
+def recording(folder: Path) -> Path:
+    """Write two short episodes."""
+    WRITERS["recording"].write(folder / "out", [smooth_episode(number, 2) for number in range(2)], storage="image")
+    return folder / "out"
+
+
+def lerobot_v2(folder: Path) -> Path:
+    """Return a copy of what lerobot 0.3.3 wrote."""
+    path = shutil.copytree(GOLDEN / "v21_image", folder / "out")
+    (path / "spec.json").write_text(json.dumps(COMPLETE))
+    return path
+
+
+def webdataset(folder: Path) -> Path:
+    """Write a shard with two pairs."""
+    return shard(
+        folder / "a.tar", {"0.png": png(0), "0.txt": b"A ramp.", "1.png": png(1), "1.json": b'{"caption": "x"}'}
+    )
+
+
 TARGETS: dict[str, Target] = {
     "rlds": Target(SAMPLES["rlds"], read_source("rlds"), ("*.json", "*.tfrecord*"), repair_tfrecord),
+    "images": Target(SAMPLES["images"], read_source("images"), ("metadata.json", "*.jpg")),
+    "mcap": Target(SAMPLES["bag"], read_source("bag"), ("*.mcap", "*.topics.json")),
+    "rosbag 1": Target(lambda folder: bag(folder, "ros1_lz4.bag"), read_source("bag"), ("*.bag",)),
+    "recording": Target(recording, read_source("recording"), repair=repair_recording),
+    "lerobot 2": Target(lerobot_v2, read_source("lerobot"), ("*.json", "*.jsonl")),
+    "llava": Target(
+        lambda folder: llava(folder / "x", [row(0), row(1)]), read_records("llava"), ("chat.json", "*.png")
+    ),
+    "webdataset": Target(webdataset, read_records("webdataset"), ("*.tar",)),
 }
 """Parsers by name."""
 
@@ -153,10 +210,12 @@ def attack(target: Target, folder: Path, rounds: Iterator[int] | range, *, seed:
     path = target.write(folder)
     read = target.read(path)
     read()
-    files = [path] if path.is_file() else sorted(file for kind in target.files for file in path.rglob(kind))
-    files = [file for file in files if file.is_file() and file.name not in ("spec.json", "expected.npz")]
+    root = path.parent if path.is_file() else path
+    files = sorted(file for kind in target.files for file in root.rglob(kind))
+    files = [file for file in files if file.is_file() and not file.name.endswith(("spec.json", "expected.npz"))]
     sound = {file: file.read_bytes() for file in files}
     outcome, before = Outcome(), _peak_mb()
+    logging.disable(logging.WARNING)
     for number in rounds:
         rng = np.random.default_rng([seed, number])
         file = files[int(rng.integers(len(files)))]
@@ -170,6 +229,7 @@ def attack(target: Target, folder: Path, rounds: Iterator[int] | range, *, seed:
         file.write_bytes(sound[file])
         if len(outcome.failures) >= 10:
             break
+    logging.disable(logging.NOTSET)
     outcome.growth_mb = _peak_mb() - before
     return outcome
 

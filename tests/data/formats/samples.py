@@ -12,6 +12,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+import zarr
+from numcodecs import Blosc
 from PIL import Image
 
 from data.formats.recordings import GOLDEN
@@ -100,5 +102,63 @@ def jpeg_rows(images: Any) -> Any:  # noqa: ANN401
     return np.stack([np.frombuffer(row.ljust(longest, b"\0"), np.uint8) for row in rows])
 
 
-SAMPLES: dict[str, Callable[[Path], Path]] = {"rlds": rlds, "robomimic": robomimic, "aloha": aloha}
+def replay_zarr(folder: Path) -> Path:
+    """Write a Zarr v2 store as Diffusion Policy's source describes it; the layout is not library-written."""
+    path = folder / "pusht.zarr"
+    ends = np.array([3, 5, 9])
+    rng = np.random.default_rng(0)
+    columns: dict[str, Any] = {
+        "img": smooth(9).astype(np.float32),
+        "state": rng.uniform(0, 512, (9, 5)).astype(np.float32),
+        "action": rng.uniform(0, 512, (9, 2)).astype(np.float32),
+        "keypoint": rng.uniform(0, 512, (9, 9, 2)).astype(np.float32),
+    }
+    root = zarr.open_group(str(path), mode="w", zarr_format=2)
+    for name, values in columns.items():
+        root.create_array(f"data/{name}", data=values, chunks=(4, *values.shape[1:]), compressors=Blosc("zstd"))
+    root.create_array("meta/episode_ends", data=ends, chunks=(2,))
+    (path / "columns.json").write_text('{"state": ["state[0:2]"]}')
+    (path / "spec.json").write_text(robot("ab", "xy", sensors={"keypoint": {"shape": [9, 2], "unit": "px", "hz": 10}}))
+    return path
+
+
+def image_folder(folder: Path) -> Path:
+    """Write a metadata.json and images, the frames of two sequences in no order."""
+    path = folder / "demos"
+    (path / "images").mkdir(parents=True)
+    rows: list[dict[str, Any]] = []
+    for sequence, frames in (("b", 4), ("a", 3)):
+        for frame, image in enumerate(smooth(frames, seed=frames)):
+            name = f"{sequence}{frame}"
+            Image.fromarray(image).save(path / "images" / f"{name}.jpg", quality=95, subsampling=0)
+            rows.append(
+                {
+                    "image_id": name,
+                    "instruction": f"do {sequence}",
+                    "action": [frame / 10, 0.5 - frame],
+                    "language_tokens": [101, 7, 102],
+                    "sequence_id": sequence,
+                    "timestamp": 100.0 + frame / 10,
+                }
+            )
+    (path / "metadata.json").write_text(json.dumps([rows[number] for number in (3, 0, 6, 2, 5, 1, 4)]))
+    (path / "spec.json").write_text(robot("ab"))
+    return path
+
+
+def bag(folder: Path, name: str = "zstd.mcap") -> Path:
+    """Return a copy of what rosbags or mcap wrote, with its map of topics."""
+    for file in (GOLDEN / "logs").glob(f"{Path(name).stem}.*"):
+        shutil.copy(file, folder)
+    return folder / name
+
+
+SAMPLES: dict[str, Callable[[Path], Path]] = {
+    "rlds": rlds,
+    "robomimic": robomimic,
+    "aloha": aloha,
+    "zarr": replay_zarr,
+    "images": image_folder,
+    "bag": bag,
+}
 """By name of the format; each writes into an empty folder and returns the data set's path, a spec.json beside it."""

@@ -6,11 +6,13 @@ from sinew.data.formats.aloha import Aloha
 from sinew.data.formats.bag import Bag
 from sinew.data.formats.d4rl import D4rl
 from sinew.data.formats.hdf5 import Hdf5
+from sinew.data.formats.image_folder import ImageFolder
 from sinew.data.formats.image_text import TextSource, WritableTextSource
 from sinew.data.formats.lerobot import LeRobot
 from sinew.data.formats.llava import Llava
 from sinew.data.formats.minari import Minari
 from sinew.data.formats.recording import Recording
+from sinew.data.formats.replay_zarr import ReplayZarr
 from sinew.data.formats.rlds import Rlds
 from sinew.data.formats.robomimic import Robomimic
 from sinew.data.formats.source import Source, WritableSource
@@ -24,7 +26,15 @@ WRITERS: dict[str, type[WritableSource]] = {
     "recording": Recording,
 }
 """Formats that are also written, by name; what one must answer to is ``formats.source.WritableSource``."""
-FORMATS: dict[str, type[Source]] = {"rlds": Rlds, "robomimic": Robomimic, "aloha": Aloha, **WRITERS, "bag": Bag}
+FORMATS: dict[str, type[Source]] = {
+    "rlds": Rlds,
+    "robomimic": Robomimic,
+    "aloha": Aloha,
+    "zarr": ReplayZarr,
+    "images": ImageFolder,
+    **WRITERS,
+    "bag": Bag,
+}
 """Formats by name, in the order in which their ``detect`` is asked; see ``formats.source.Source``."""
 TEXT_WRITERS: dict[str, type[WritableTextSource]] = {"llava": Llava}
 """Formats of images with text that are also written, by name."""

@@ -30,7 +30,8 @@ def save(path: Path, content: bytes) -> int:
     path.mkdir()
     (path / "episode_000000.open").write_bytes(content)
     (found,) = recover(path)
-    assert [item.name for item in path.iterdir()] == (["episode_000000.rec"] if found.frames else [])
+    names = (["episode_000000.rec"] if found.frames else []) + ([found.rest.name] if found.rest else [])
+    assert sorted(item.name for item in path.iterdir()) == sorted(names)
     if found.frames:
         (episode,) = episodes(path)
         assert episode.num_frames == found.frames
@@ -53,6 +54,20 @@ def test_a_changed_byte_ends_the_whole_frames_there(log: tuple[bytes, int, int],
         changed = bytearray(content)
         changed[place] ^= 0x40
         assert save(tmp_path / str(place), bytes(changed)) == (place - start) // size
+
+
+def test_what_lies_behind_a_damaged_frame_is_kept_aside(log: tuple[bytes, int, int], tmp_path: Path) -> None:
+    content, start, size = log
+    changed = bytearray(content)
+    changed[start + size + 50] ^= 1
+    assert save(tmp_path / "frame", bytes(changed)) == 1
+    assert (tmp_path / "frame" / "episode_000000.0.rest").read_bytes() == changed[start + size :]
+    changed = bytearray(content)
+    changed[20] ^= 1
+    assert save(tmp_path / "beginning", bytes(changed)) == 0
+    assert (tmp_path / "beginning" / "episode_000000.0.rest").read_bytes() == changed
+    assert save(tmp_path / "torn", content[: start - 1]) == 0
+    assert list((tmp_path / "torn").iterdir()) == []
 
 
 def test_frames_of_another_episode_behind_the_last_are_no_frames(log: tuple[bytes, int, int], tmp_path: Path) -> None:

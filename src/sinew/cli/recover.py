@@ -28,5 +28,7 @@ def recover(words: list[str]) -> int:
     found = recovery.recover(options.path)
     for item in found:
         print("removed one without a whole frame" if item.path is None else f"{item.path}: {item.frames} frames")
+        if item.rest is not None:
+            print(f"{item.rest}: what lay behind, and is damaged; the disk has lost something. Nothing reads it.")
     print(f"{options.path}: {sum(item.frames for item in found)} frames saved in {len(found)} episodes")
     return 0

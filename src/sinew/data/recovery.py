@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from sinew.core.errors import DataError, SinewError
 from sinew.core.files import fsync_path
 from sinew.data.lock import WriterLock
-from sinew.data.recording import DONE, OPEN, Ending, ending_entry, episode_files, read_log
+from sinew.data.recording import (
+    BEGINNING,
+    DONE,
+    HEADER,
+    OPEN,
+    Ending,
+    Log,
+    ending_entry,
+    episode_files,
+    read_log,
+)
+
+REST = ".rest"
+"""How a file ends that keeps what could not be understood; nothing reads it."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """An episode whose recording had been cut off: its file now, None where no frame was whole, and its frames."""
+    """An episode whose recording had been cut off.
+
+    Attributes:
+        path: its file now, None where no frame was whole.
+        frames: whole ones.
+        rest: file with what lay behind them, where that was more than one torn frame: then the disk has lost
+            something, not the recorder.
+    """
 
     path: Path | None
     frames: int
+    rest: Path | None = None
 
 
 def recover(directory: Path) -> tuple[Recovered, ...]:
@@ -41,23 +65,56 @@ def finish(directory: Path) -> tuple[Recovered, ...]:
 
 
 def _save(path: Path) -> Recovered:
-    """Finish an unfinished episode after its last whole frame; remove it where there is none."""
+    """Finish an unfinished episode after its last whole frame; where there is none, its file goes."""
     log = read_log(path)
     if log.beginning is None or log.frames == 0:
-        path.unlink()
-        return Recovered(None, 0)
-    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        if _torn(path, log):
+            path.unlink()
+            return Recovered(None, 0)
+        return Recovered(None, 0, path.rename(_free(path)))
     try:
-        os.ftruncate(file, log.whole)
-        if log.ending is None:
-            os.lseek(file, log.whole, os.SEEK_SET)
-            os.write(file, ending_entry(Ending(log.frames, None, recovered=True)))
+        rest = None if _torn(path, log) else _keep_rest(path, log.whole)
+        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.ftruncate(file, log.whole)
+            ending = b"" if log.ending is not None else ending_entry(Ending(log.frames, None, recovered=True))
+            if os.pwrite(file, ending, log.whole) < len(ending):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except BaseException:
+            os.close(file)
+            raise
     except OSError as error:
-        os.close(file)
         raise SinewError(
             f"{path}: its {log.frames} whole frames could not be finished ({error.strerror}). Free some space first."
         ) from error
-    return Recovered(commit(path, file), log.frames)
+    return Recovered(commit(path, file), log.frames, rest)
+
+
+def _torn(path: Path, log: Log) -> bool:
+    """Return whether no more than one entry is missing at the end, as a killed recorder leaves it."""
+    size = path.stat().st_size
+    if log.beginning is not None:
+        return size - log.whole < log.beginning.frame.itemsize
+    with path.open("rb") as file:
+        head = file.read(HEADER.size)
+    return len(head) < HEADER.size or (head[:4] == BEGINNING and size < HEADER.size + HEADER.unpack(head)[2])
+
+
+def _keep_rest(path: Path, start: int) -> Path:
+    """Copy what lies behind a byte of a file into one beside it."""
+    place = _free(path)
+    with path.open("rb") as source, place.open("xb") as target:
+        source.seek(start)
+        shutil.copyfileobj(source, target)
+        target.flush()
+        os.fsync(target.fileno())
+    return place
+
+
+def _free(path: Path) -> Path:
+    """Return a name for the rest of an episode's file that nothing has yet."""
+    names = (path.with_suffix(f".{number}{REST}") for number in itertools.count())
+    return next(name for name in names if not name.exists())
 
 
 def commit(path: Path, file: int) -> Path:

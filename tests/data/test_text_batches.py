@@ -22,11 +22,11 @@ def codes(text: str) -> list[int]:
 CHAT = Chat(codes, image_ids=(-7, -7), human="H:", gpt="G:", end_ids=(3,), start="S", start_ids=(2,))
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> TextStore:
+@pytest.fixture(scope="module", params=["raw", "jpeg"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TextStore:
     path = tmp_path_factory.mktemp("pairs")
     Llava.write(path / "set", records(10))
-    return open_text(path / "set", into=path, config=TextConfig(image_size=(8, 8), storage="raw"))
+    return open_text(path / "set", into=path, config=TextConfig(image_size=(8, 8), storage=request.param))
 
 
 def test_only_answers_and_their_end_are_learned() -> None:
@@ -58,7 +58,7 @@ def test_rows_are_padded_and_cut(store: TextStore) -> None:
     assert not rows.images[0].any()
     np.testing.assert_array_equal(rows.images[1, 1], store.record(2).images[1])
     batch = rows.tokenized(CHAT, max_tokens=1000, pad=9)
-    lengths = [len(CHAT.tokenize(record.turns)[0]) for record in rows.records]
+    lengths = [len(CHAT.tokenize(turns)[0]) for turns in rows.turns]
     assert batch.input_ids.shape == batch.labels.shape == (2, max(lengths))
     np.testing.assert_array_equal(batch.attention_mask.sum(axis=1), lengths)
     short = int(np.argmin(lengths))
@@ -69,6 +69,19 @@ def test_rows_are_padded_and_cut(store: TextStore) -> None:
     cut = text_rows(store, [1]).tokenized(CHAT, max_tokens=6)
     assert cut.input_ids.shape == (1, 6)
     assert set(cut.labels[0]) == {NO_LOSS}
+
+
+def test_a_batch_is_its_records_one_by_one(store: TextStore) -> None:
+    numbers = [2, 0, 1, 2, 9]
+    rows = text_rows(store, numbers)
+    assert rows.num_rows == 5
+    for row, number in enumerate(numbers):
+        record = store.record(number)
+        assert (rows.names[row], rows.turns[row]) == (record.id, record.turns)
+        for place, image in enumerate(record.images):
+            np.testing.assert_array_equal(rows.images[row, place], image)
+        assert not rows.images[row, len(record.images) :].any()
+    assert text_rows(store, [1]).images.shape == (1, 0, 3, 8, 8)
 
 
 def test_images_that_do_not_fit_are_refused(store: TextStore) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
 from sinew.core.types import TextBatch
-from sinew.data.formats.image_text import IMAGE, ImageText, Turn
+from sinew.data.formats.image_text import IMAGE, Turn
 from sinew.data.sampler import epoch_frames
 from sinew.data.text_store import TextStore
 
@@ -76,19 +76,21 @@ class TextRows:
     """B records of one batch.
 
     Attributes:
-        records: as they were read.
+        names: of the records, for messages.
+        turns: of each record.
         images: (B, K, 3, h, w) uint8, K of the record with most; zeros where a record has fewer.
         ids: (B,) int64, their numbers in the store.
     """
 
-    records: tuple[ImageText, ...]
+    names: tuple[str, ...]
+    turns: tuple[tuple[Turn, ...], ...]
     images: NDArray[np.uint8]
     ids: NDArray[np.int64]
 
     @property
     def num_rows(self) -> int:
         """B."""
-        return len(self.records)
+        return len(self.turns)
 
     def tokenized(self, chat: Chat, *, max_tokens: int, pad: int = 0) -> TextBatch[NDArray[np.generic]]:
         """Return the batch with ids, labels and masks (B, N), padded to its longest row.
@@ -115,15 +117,15 @@ class TextRows:
         return TextBatch(images=self.images, input_ids=input_ids, labels=labels, attention_mask=mask, ids=self.ids)
 
     def _row(self, number: int, chat: Chat, max_tokens: int) -> tuple[list[int], list[int]]:
-        record = self.records[number]
-        ids, labels = chat.tokenize(record.turns)
-        if len(ids) > max_tokens and record.images:
-            last = max(place for place, turn in enumerate(record.turns) if IMAGE in turn.text)
-            upto, _, _ = record.turns[last].text.rpartition(IMAGE)
-            needed = len(chat.tokenize([*record.turns[:last], Turn("human", upto + IMAGE)])[0])
+        turns = self.turns[number]
+        ids, labels = chat.tokenize(turns)
+        looked = [place for place, turn in enumerate(turns) if turn.speaker == "human" and IMAGE in turn.text]
+        if len(ids) > max_tokens and looked:
+            upto, _, _ = turns[looked[-1]].text.rpartition(IMAGE)
+            needed = len(chat.tokenize([*turns[: looked[-1]], Turn("human", upto + IMAGE)])[0])
             if needed > max_tokens:
                 raise DataError(
-                    f"record {record.id}: its images end at token {needed}, {max_tokens} are allowed. "
+                    f"record {self.names[number]}: its images end at token {needed}, {max_tokens} are allowed. "
                     f"Allow at least {needed} tokens, or leave the record out."
                 )
         return ids[:max_tokens], labels[:max_tokens]
@@ -131,13 +133,16 @@ class TextRows:
 
 def text_rows(store: TextStore, numbers: Sequence[int] | NDArray[np.int64]) -> TextRows:
     """Return some records of a store as a batch."""
-    records = tuple(store.record(int(number)) for number in numbers)
-    most = max((len(record.images) for record in records), default=0)
-    images = np.zeros((len(records), most, 3, *store.config.image_size), np.uint8)
-    for row, record in enumerate(records):
-        for place, image in enumerate(record.images):
-            images[row, place] = image
-    return TextRows(records, images, np.asarray(numbers, np.int64))
+    chosen = np.asarray(numbers, np.int64)
+    found, counts = store.images_of(chosen)
+    most = int(counts.max(initial=0))
+    if (counts == most).all():
+        images = found.reshape(len(chosen), most, *found.shape[1:])
+    else:
+        images = np.zeros((len(chosen), most, *found.shape[1:]), np.uint8)
+        images[np.arange(most) < counts[:, None]] = found
+    names, turns = zip(*(store.text(int(number)) for number in chosen), strict=True)
+    return TextRows(names, turns, images, chosen)
 
 
 def text_batches(

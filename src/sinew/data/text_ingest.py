@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import zlib
@@ -22,6 +21,7 @@ from sinew.data.formats.hub import located
 from sinew.data.formats.image_text import Encoded, TextSource
 from sinew.data.formats.pictures import Picture
 from sinew.data.formats.source import Progress
+from sinew.data.jpeg import encode
 from sinew.data.layout import cut, extend
 from sinew.data.lock import WriterLock
 from sinew.data.text_store import ROW, VERSION, TextStore
@@ -185,8 +185,5 @@ def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
 
 
 def _kept(picture: Picture, config: TextConfig) -> bytes:
-    if config.storage == "raw":
-        return np.ascontiguousarray(picture.transpose(2, 0, 1)).tobytes()
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(file, "JPEG", quality=95, subsampling=0)
-    return file.getvalue()
+    image = picture.transpose(2, 0, 1)
+    return encode(image) if config.storage == "jpeg" else np.ascontiguousarray(image).tobytes()

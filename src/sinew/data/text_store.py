@@ -26,7 +26,7 @@ from sinew.core.errors import ConfigError, DataError
 from sinew.core.files import read_json
 from sinew.data.config import TextConfig
 from sinew.data.formats.image_text import ImageText, Turn
-from sinew.data.formats.pictures import decode
+from sinew.data.jpeg import JpegFrames
 
 VERSION = 1
 ROW = np.dtype("<i8")
@@ -38,6 +38,7 @@ class TextStore:
     Attributes:
         path: the directory.
         config: how the images were read in.
+        images: (K, 3, h, w) uint8 of all records, mapped from the file or decoded when read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,6 +60,14 @@ class TextStore:
         wanted = [3 * len(self._rows), *last, int(self._ends[-1]) if len(self._ends) else 0]
         if not len(rows) or [len(rows), len(self._lines), len(self._ends), len(self._images)] != wanted:
             raise DataError(f"{path}: its files do not belong together. Remove it, and read the data in again.")
+        shape = (3, *self.config.image_size)
+        if self.config.storage == "raw" and len(self._images) != len(self._ends) * int(np.prod(shape)):
+            raise DataError(f"{path}: its files do not belong together. Remove it, and read the data in again.")
+        self.images: NDArray[np.uint8] | JpegFrames = (
+            self._images.reshape(-1, *shape)
+            if self.config.storage == "raw"
+            else JpegFrames(path / "images.bin", path / "images.i64", len(self._ends), shape)
+        )
 
     @classmethod
     def open(cls, path: Path) -> TextStore:
@@ -101,10 +110,32 @@ class TextStore:
                 f"{self.path}: record {number} is damaged, its checksum differs. "
                 "Remove the store, and read the data in again."
             )
-        row = json.loads(line.tobytes())
-        parts = [self._images[first:after] for first, after in zip([begin, *ends], ends, strict=False)]
-        images = tuple(self._image(part, f"{self.path}: record {number}") for part in parts)
-        return ImageText(row["id"], images, tuple(Turn(*turn) for turn in row["turns"]))
+        images = self.images[int(before[1]) : int(self._rows[number, 1])]
+        name, turns = self.text(number)
+        return ImageText(name, tuple(np.asarray(images)), turns)
+
+    def text(self, number: int) -> tuple[str, tuple[Turn, ...]]:
+        """Return name and turns of a record; its images are not looked at."""
+        begin = int(self._rows[number - 1, 0]) if number else 0
+        try:
+            row = json.loads(self._lines[begin : self._rows[number, 0]].tobytes())
+            return str(row["id"]), tuple(Turn(*turn) for turn in row["turns"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{self.path}: record {number} is damaged ({error}). Remove the store, and read the data in again."
+            ) from error
+
+    def images_of(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return all images of some records (K, 3, h, w), and how many each record has (B,).
+
+        Raises:
+            DataError: an image is damaged.
+        """
+        ends = self._rows[numbers, 1]
+        begins = np.where(numbers > 0, self._rows[numbers - 1, 1], 0)
+        counts = ends - begins
+        places = np.arange(counts.sum()) + np.repeat(begins - np.cumsum(counts) + counts, counts)
+        return self.images.take(places, axis=0), counts
 
     def split(self, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the numbers of records to train on and of a share of them held out, the same ones every time.
@@ -117,11 +148,6 @@ class TextStore:
             raise ConfigError(f"held out is {share:g} of {self.num_records} records; one must stay for training.")
         order = np.random.default_rng((VERSION, self.num_records)).permutation(self.num_records)
         return np.sort(order[count:]), np.sort(order[:count])
-
-    def _image(self, content: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-        if self.config.storage == "raw":
-            return content.reshape(3, *self.config.image_size)
-        return decode(content.tobytes(), where).transpose(2, 0, 1)
 
     def _map(self, name: str, kind: np.dtype[Any]) -> NDArray[Any]:
         """Return a file as a read-only array."""

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from data.formats import bags
 from data.formats.pairs import llava, png, row, shard
 from data.formats.recordings import COMPLETE, GOLDEN, smooth_episode
 from data.formats.samples import SAMPLES, bag
@@ -150,6 +151,8 @@ TARGETS: dict[str, Target] = {
     "images": Target(SAMPLES["images"], read_source("images"), ("metadata.json", "*.jpg")),
     "mcap": Target(SAMPLES["bag"], read_source("bag"), ("*.mcap", "*.topics.json")),
     "rosbag 1": Target(lambda folder: bag(folder, "ros1_lz4.bag"), read_source("bag"), ("*.bag",)),
+    "mcap, not packed": Target(lambda folder: bags.write(folder / "plain.mcap"), read_source("bag"), ("*.mcap",)),
+    "rosbag 1, not packed": Target(lambda folder: bags.write(folder / "ros1_none.bag"), read_source("bag"), ("*.bag",)),
     "recording": Target(recording, read_source("recording"), repair=repair_recording),
     "lerobot 2": Target(lerobot_v2, read_source("lerobot"), ("*.json", "*.jsonl")),
     "llava": Target(

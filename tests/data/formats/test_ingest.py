@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from data.formats.pairs import llava, row
 from data.formats.recordings import SPEC, smooth_episode
 from sinew.core.errors import ConfigError, DataError
 from sinew.data.config import IngestConfig
@@ -151,3 +152,8 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
 def test_senseless_settings_are_refused(config: IngestConfig, demos: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         open_dataset(demos, into=tmp_path / "stores", config=config)
+
+
+def test_images_with_text_are_no_recordings(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds images with text, no recordings of a robot"):
+        open_source(llava(tmp_path, [row(0)]))

@@ -19,7 +19,7 @@ from sinew.data.columns import columns_of
 from sinew.data.config import IngestConfig
 from sinew.data.episode import Episode
 from sinew.data.films import FilmFile
-from sinew.data.formats import FORMATS
+from sinew.data.formats import FORMATS, TEXT_FORMATS
 from sinew.data.formats.hub import located, spec_place
 from sinew.data.formats.lerobot import LeRobot
 from sinew.data.formats.robot import PartialSpec, read_partial, resolve
@@ -52,6 +52,11 @@ def open_source(path: Path) -> Source:
     for kind in FORMATS.values():
         if kind.detect(path):
             return kind(path)
+    if any(kind.detect(path) for kind in TEXT_FORMATS.values()):
+        raise DataError(
+            f"{path}: holds images with text, no recordings of a robot. 'sinew data info' and 'convert' take "
+            "it; docs/formats.md shows how to train on it."
+        )
     raise DataError(
         f"{path}: no data set of a format known here ({', '.join(FORMATS)}). "
         "Give the HDF5 file itself, or the directory that holds meta/info.json."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -56,10 +56,11 @@ def bandit_policy(head: AnyHeadConfig) -> VLAPolicy:
     return policy
 
 
-def bandit_rounds(config: GrpoConfig) -> Callable[[int, nn.Module], Rollouts]:
+def bandit_rounds(config: GrpoConfig) -> Callable[[int, nn.Module, Mapping[str, float]], Rollouts]:
     env = BanditVecEnv(128)
 
-    def gather(number: int, policy: nn.Module) -> Rollouts:
+    def gather(number: int, policy: nn.Module, rates: Mapping[str, float]) -> Rollouts:
+        del rates  # one task
         torch.manual_seed(number)
         actor = Explorer(cast("VLAPolicy", policy), condensed=config.train == "head")
         names = env.states("train", "match", config.scenes, number * config.scenes)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from sinew.core.curriculum import emphasis
 from sinew.core.errors import ConfigError, TrainingError
 from sinew.core.files import new_directory
 from sinew.core.types import EnvConfig, NumpyObservation, VecEnv
@@ -42,6 +44,7 @@ class GroupJob:
         policy: directory written by ``save_pretrained``.
         env: the world.
         state_ids: one a group.
+        tasks: of each.
         config: how they are run.
         execute: actions of a chunk that are run before the next decision.
         seed: of what the policy draws.
@@ -50,6 +53,7 @@ class GroupJob:
     policy: Path
     env: EnvConfig
     state_ids: tuple[str, ...]
+    tasks: tuple[str, ...]
     config: GrpoConfig
     execute: int
     seed: int
@@ -79,8 +83,8 @@ class GroupRounds:
     pool: Executor | None = None
     note: Callable[[str], None] | None = None
 
-    def __call__(self, number: int, policy: nn.Module) -> Rollouts:
-        """Return the episodes of round ``number``, from 0.
+    def __call__(self, number: int, policy: nn.Module, rates: Mapping[str, float]) -> Rollouts:
+        """Return the episodes of round ``number``, from 0; ``rates`` is the success by task so far.
 
         Raises:
             ConfigError: the world has too few initial states, or cannot return to one.
@@ -92,7 +96,7 @@ class GroupRounds:
         with new_directory(place) as temporary:
             cast("Pretrained", policy).save_pretrained(temporary)
         try:
-            jobs = self.jobs(number, place)
+            jobs = self.jobs(number, place, rates)
             found = merge([*(map(group_job, jobs) if self.pool is None else self.pool.map(group_job, jobs))])
         except BrokenExecutor as error:
             raise TrainingError(
@@ -106,11 +110,13 @@ class GroupRounds:
             self.note(f"Round {number + 1}: {won} of {len(found.outcomes)} episodes succeeded.")
         return found
 
-    def jobs(self, number: int, policy: Path) -> list[GroupJob]:
+    def jobs(self, number: int, policy: Path, rates: Mapping[str, float]) -> list[GroupJob]:
         """Return the jobs of a round, tasks mixed in each."""
         world = self.env.build(1)
         names: list[str] = []
-        for task, quota in shares(world.tasks, self.config.mix, self.config.scenes).items():
+        tasks: list[str] = []
+        mix = emphasis(world.tasks, self.config.mix, rates, self.config.focus)
+        for task, quota in shares(world.tasks, mix, self.config.scenes).items():
             found = world.states("train", task, quota, FIRST_STATE + number * self.config.scenes)
             if len(found) < quota:
                 raise ConfigError(
@@ -118,6 +124,7 @@ class GroupRounds:
                     f"{len(found)}. Groups need states that the world can return to; lower --recipe.scenes."
                 )
             names += found
+            tasks += [task] * quota
         order = np.random.default_rng((self.seed, number)).permutation(len(names))
         size = max(1, ROWS // self.config.group)
         parts = [order[begin : begin + size] for begin in range(0, len(order), size)]
@@ -126,6 +133,7 @@ class GroupRounds:
                 policy=policy,
                 env=self.env,
                 state_ids=tuple(names[place] for place in part),
+                tasks=tuple(tasks[place] for place in part),
                 config=self.config,
                 execute=self.execute,
                 seed=rng.mix(self.seed, number, index),
@@ -169,7 +177,7 @@ def group_job(job: GroupJob) -> Rollouts:
         with rng.kept():
             torch.manual_seed(job.seed)
             actor = Explorer(policy, condensed=job.config.train == "head")
-            return roll_out(
+            found = roll_out(
                 env,
                 actor,
                 job.state_ids,
@@ -177,6 +185,7 @@ def group_job(job: GroupJob) -> Rollouts:
                 execute=job.execute,
                 history=policy.config.history,
             )
+            return dataclasses.replace(found, tasks=tuple(np.repeat(job.tasks, job.config.group).tolist()))
     finally:
         torch.set_num_threads(threads)
 

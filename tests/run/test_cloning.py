@@ -52,6 +52,14 @@ def test_everything_promised_is_there(place: Path) -> None:
     assert (run / "checkpoints" / "chosen" / "model.safetensors").is_file()
 
 
+def test_the_run_lists_which_episodes_are_held_out(place: Path) -> None:
+    splits = json.loads((run_of(place) / "splits.json").read_text())
+    assert list(splits) == ["log"]
+    training, held_out = splits["log"]["training"], splits["log"]["held out"]
+    assert len(held_out) == 1
+    assert sorted(training + held_out) == sorted(f"episode_{number}" for number in range(8))
+
+
 def test_the_chosen_checkpoint_has_the_least_held_out_error(place: Path) -> None:
     run = run_of(place)
     tried = json.loads((run / "tryouts.json").read_text())

@@ -31,6 +31,8 @@ from sinew.run.recordings import Recorded, data_of
 from sinew.run.reporting import card_command, card_rows, curves_of
 from sinew.run.screen import console, heading, say
 
+SPLITS = "splits.json"
+"""Which episodes are learned from and which are held out, by data set."""
 TAKEN = "init.json"
 """What was taken from the weights that training began with, a line each."""
 
@@ -41,6 +43,7 @@ def clone(config: RunConfig, rundir: RunDir, recorded: Sequence[Recorded], *, co
     known = lessons(config, recorded)
     for text in describe(known):
         say(f"  {text}")
+    write_json(rundir.path / SPLITS, known.splits())
     if rundir.phase in ("collect", "train"):
         rundir.enter("train")
         with timer.phase("train"):

@@ -78,6 +78,16 @@ class Lessons:
         """Frames of all data sets, held-out ones included."""
         return sum(store.num_frames for store in self.stores)
 
+    def splits(self) -> dict[str, dict[str, list[str]]]:
+        """Return by data set the names of the episodes that are learned from and of those that are held out."""
+        names = {True: "held out", False: "training"}
+        splits: dict[str, dict[str, list[str]]] = {}
+        for one in self.recorded:
+            found = splits[one.name] = {name: [] for name in names.values()}
+            for number, record in enumerate(one.store.records):
+                found[names[record.held_out]].append(record.id or f"episode {number}")
+        return splits
+
     def parts(self, *, held_out: bool) -> tuple[Part, ...]:
         """Return the windows of each data set."""
         cut = partial(Windows, history=self.policy.history, horizon=self.policy.horizon, held_out=held_out)

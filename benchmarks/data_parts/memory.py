@@ -80,7 +80,7 @@ def rows(quick: bool) -> Iterator[Row]:  # noqa: FBT001  (the signature that all
             ok=peak <= BAR,
             n=count,
             command=COMMAND,
-            note=f"{KINDS[way]}; torch imported, {before:.0f} MB before the first batch; {count} of {store.num_frames} windows",
+            note=f"{KINDS[way]}; {count} of {store.num_frames} windows; torch imported, {before:.0f} MB at the start",
         )
 
 

@@ -84,6 +84,25 @@ def test_one_window_is_a_batch_of_one_row(tmp_path: Path) -> None:
         windows[len(windows)]
 
 
+def test_actions_are_handed_out_as_the_kind_that_is_asked_for(tmp_path: Path) -> None:
+    names = {"state": ("move", "last"), "action": ("move", "honk"), "action_units": ("m", "1"), "kind": "absolute"}
+    spec = replace(SPEC, **names)
+    store = Store.create(tmp_path / "s", spec)
+    episode = random_episode(0, 4, spec=spec, targets={}, state=np.random.default_rng(1).random((4, 2), np.float32))
+    store.append([episode])
+    plain = Windows([store], history=1, horizon=3).gather(np.arange(4))
+    relative = Windows([store], history=1, horizon=3, kind="relative").gather(np.arange(4))
+    delta = Windows([store], history=1, horizon=3, kind="delta").gather(np.arange(4))
+    same = Windows([store], history=1, horizon=3, kind="absolute").gather(np.arange(4))
+    np.testing.assert_array_equal(plain.actions, same.actions)
+    np.testing.assert_array_equal(relative.actions[..., 1], plain.actions[..., 1])
+    np.testing.assert_allclose(relative.actions[..., 0] + episode.state[:, None, 0], plain.actions[..., 0], atol=1e-6)
+    future = np.minimum(np.arange(4)[:, None] + np.arange(3), 3)
+    np.testing.assert_allclose(delta.actions[..., 0] + episode.state[future, 0], plain.actions[..., 0], atol=1e-6)
+    with pytest.raises(SpecError, match="no action has no state"):
+        Windows([store_of(tmp_path / "t", [random_episode(0)])], history=1, horizon=1, kind="absolute")
+
+
 def test_sensor_readings_come_with_the_history(tmp_path: Path) -> None:
     spec = replace(SPEC, sensors={"force": SensorSpec((2,), "N", 10.0)})
     readings = np.arange(6, dtype=np.float32).reshape(3, 2)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sinew.core.actions import convert_actions, matches
 from sinew.core.errors import ConfigError, DataError
 from sinew.core.spec import check_spec
-from sinew.core.types import NumpyBatch, NumpyObservation
+from sinew.core.types import ActionKind, NumpyBatch, NumpyObservation
 from sinew.data.store import Store
 
 FOREVER = 2**31
@@ -41,8 +42,11 @@ class Windows:
         labels: further targets of a single store by name, (N, k) with a row for each of its frames; recorded targets
             are then not handed out. None hands these out.
 
+        kind: what actions shall mean, see ``core.actions``; None leaves them as the robot takes them. Whoever learns
+            from others must turn them back before the robot does.
+
     Raises:
-        SpecError: the stores are of different robots.
+        SpecError: the stores are of different robots, or their actions cannot become of that kind.
         DataError: two stores record a target with different sizes, or labels do not fit the store.
     """
 
@@ -54,6 +58,7 @@ class Windows:
         horizon: int,
         held_out: bool = False,
         labels: Mapping[str, NDArray[np.float32]] | None = None,
+        kind: ActionKind | None = None,
     ) -> None:
         if not stores or history < 1 or horizon < 1:
             raise ConfigError(
@@ -71,6 +76,8 @@ class Windows:
                     f"{sum(store.num_frames for store in stores)}. Label one store, each of its frames."
                 )
         self.spec = stores[0].spec
+        self.kind: ActionKind = kind or self.spec.kind
+        self._pairs = {} if self.kind == self.spec.kind else matches(self.spec)
         self._index()
 
     @property
@@ -161,7 +168,7 @@ class Windows:
         )
         return NumpyBatch(
             obs=obs,
-            actions=self._take("action", store, labelled),
+            actions=self._actions(store, labelled),
             is_pad=future >= known,
             weight=np.ones(len(frames), dtype=np.float32),
             targets=self._targets(store, offset + tick),
@@ -218,6 +225,13 @@ class Windows:
             if len(rows):
                 taken[rows] = source.column(name).take(frames[rows], axis=0)
         return taken
+
+    def _actions(self, store: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.float32]:
+        actions = self._take("action", store, frames)
+        if self.kind == self.spec.kind:
+            return actions
+        states = self._take("state", store, frames)
+        return convert_actions(actions, states, self._pairs, kind=self.spec.kind, to=self.kind).astype(np.float32)
 
     def _targets(self, store: NDArray[np.int64], frames: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         if self.labels is not None:

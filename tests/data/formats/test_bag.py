@@ -149,6 +149,7 @@ def test_without_a_map_the_topics_are_listed_with_what_to_write(log: Path) -> No
         open_source(log)
     assert "/joint_states  sensor_msgs/msg/JointState  60 messages" in str(caught.value)
     assert '"hz": "?"' in str(caught.value)
+    assert '"cameras": {"cam": "/cam/image_raw", "depth": "/depth", "wrist": "/wrist/compressed"}' in str(caught.value)
 
 
 def test_without_a_split_a_log_is_one_episode_with_a_gap(log: Path) -> None:

@@ -161,12 +161,13 @@ def _listed(log: Log) -> str:
 
 
 def _template(log: Log) -> str:
-    topic = next(iter(sorted(log.channels)), "/topic")
+    images = sorted(topic for topic, channel in log.channels.items() if channel.kind.endswith("Image"))
+    names = {topic.strip("/").partition("/")[0]: topic for topic in images}
     content: dict[str, Any] = {
         "hz": "?",
-        "cameras": {"front": "/?"},
-        "state": [{"topic": "/?", "fields": ["position"]}],
-        "action": [{"topic": topic, "fields": ["?"]}],
+        "cameras": names if len(names) == len(images) else {f"camera{n}": topic for n, topic in enumerate(images)},
+        "state": [{"topic": "/?", "fields": ["?"]}],
+        "action": [{"topic": "/?", "fields": ["?"]}],
         "instruction": "/?",
         "success": "/?",
     }

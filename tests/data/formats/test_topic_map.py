@@ -57,7 +57,7 @@ def test_a_missing_map_lists_topics_with_their_rates(tmp_path: Path) -> None:
 
 BAD: dict[str, tuple[Any, str]] = {
     "list": ([], "not a valid TopicMap"),
-    "unknown": ({"hz": 1, "action": [{"topic": "/cmd"}], "sate": []}, "sate"),
+    "unknown": ({"hz": 1, "action": [{"topic": "/cmd"}], "states": []}, "states"),
     "text as rate": ({"hz": "fast", "action": [{"topic": "/cmd"}]}, "hz"),
     "no action": ({"hz": 1, "action": []}, "an action are needed"),
     "rate": ({"hz": 1e9, "action": [{"topic": "/cmd"}]}, "hz from above 0 to 1000"),

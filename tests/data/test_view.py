@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data.quality.healthy import healthy, put, store_of
+from data.quality.healthy import SPEC, healthy, put, store_of
+from sinew.core.types import SensorSpec
 from sinew.data.dataset import open_any
 from sinew.data.view import episode_content, spread, write_view
 
@@ -49,6 +51,18 @@ def test_values_that_are_no_numbers_or_never_change_are_drawn() -> None:
     assert len(some.points.split()) == 39
     assert content["quality"] == "0.00"
     assert {mark["kind"] for mark in content["marks"]} == {"nan"}
+
+
+def test_a_set_without_cameras_and_with_sensors_is_shown(tmp_path: Path) -> None:
+    sensors = {"force": SensorSpec((2,), "N", 10.0), "depth": SensorSpec((4, 4), "mm", 10.0, "uint16")}
+    readings = {"force": np.ones((40, 2), np.float32), "depth": np.zeros((40, 4, 4), np.uint16)}
+    spec = dataclasses.replace(SPEC, cameras={}, sensors=sensors)
+    episode = healthy(0, spec=spec, images={}, sensors=readings, reward=np.arange(40, dtype=np.float32))
+    write_view(open_any(store_of(tmp_path / "s", [episode])), (0,), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "base64" not in page
+    assert page.count('<figure class="curve') == 4 + 2 + 1 + 3
+    assert "force 1 <i>N</i>" in page
 
 
 def test_one_frame_and_odd_counts_are_spread() -> None:

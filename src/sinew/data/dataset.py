@@ -22,7 +22,7 @@ from sinew.data.formats import FORMATS, WRITERS
 from sinew.data.formats.hub import spec_place
 from sinew.data.formats.ingest import open_source, robot_of
 from sinew.data.formats.robot import PartialSpec, read_partial
-from sinew.data.formats.source import Source, Stamped, check_writable
+from sinew.data.formats.source import Source, Timed, check_writable
 from sinew.data.mask import cut_episode, mask_path, read_mask
 from sinew.data.store import Store
 
@@ -48,7 +48,7 @@ class Dataset:
         judged: whether the data say which episodes succeeded.
         files: all that the data set consists of.
         read: returns an episode by its number, not yet checked.
-        stamps: returns the seconds of an episode's frames, (T,), or None where the format has none.
+        times: returns the seconds of an episode's frames, (T,), or None where the format has none.
         problem: what is not said of the robot, or contradicts itself; "" where all is well.
         unsaid: fields of ``spec`` that were made up.
     """
@@ -62,7 +62,7 @@ class Dataset:
     judged: bool
     files: tuple[Path, ...]
     read: Callable[[int], Episode]
-    stamps: Callable[[int], NDArray[np.float64] | None]
+    times: Callable[[int], NDArray[np.float64] | None]
     problem: str = ""
     unsaid: frozenset[str] = frozenset()
 
@@ -111,11 +111,11 @@ def open_any(path: Path, config: IngestConfig | None = None, *, images: bool = T
         tasks=tuple(dataset.tasks[number] for number, _ in kept),
         files=(*dataset.files, mask),
         read=read,
-        stamps=no_stamps,
+        times=no_times,
     )
 
 
-def no_stamps(number: int) -> None:
+def no_times(number: int) -> None:
     """Return that the format keeps no time of frames."""
 
 
@@ -160,7 +160,7 @@ def open_unmasked(path: Path, config: IngestConfig | None = None, *, images: boo
         judged=source.judged,
         files=source.files,
         read=read,
-        stamps=source.stamps if isinstance(source, Stamped) else no_stamps,
+        times=source.times if isinstance(source, Timed) else no_times,
         problem=problem,
         unsaid=unsaid,
     )
@@ -249,7 +249,7 @@ def _of_store(path: Path, config: IngestConfig, *, images: bool) -> Dataset:
         judged=True,
         files=tuple(sorted(file for file in path.iterdir() if file.is_file())),
         read=read,
-        stamps=no_stamps,
+        times=no_times,
     )
 
 

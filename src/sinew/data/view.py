@@ -25,6 +25,8 @@ MOST_FRAMES = 48
 """Frames of an episode that are on the page, evenly spread."""
 ACROSS = 8
 """Of these in a row of the sheet they come on."""
+MOST_VALUES = 8
+"""Values of a sensor up to which each has its curve."""
 MOST_BINS = 240
 """Pieces a curve is drawn in; of each its smallest and largest value."""
 PICTURE = (120, 200)
@@ -104,9 +106,13 @@ def episode_content(episode: Episode, number: int) -> dict[str, Any]:
     found = faults(episode)
     spec = episode.spec
     columns = [(name, unit, False, episode.state[:, i]) for i, (name, unit) in _parts(spec.state, spec.state_units)]
-    columns += [(name, unit, True, episode.action[:, i]) for i, (name, unit) in _parts(spec.action, spec.action_units)]
+    for name, readings in episode.sensors.items():
+        flat = readings.reshape(episode.num_frames, -1)
+        if flat.shape[1] <= MOST_VALUES:
+            columns += [(f"{name} {i}", spec.sensors[name].unit, False, flat[:, i]) for i in range(flat.shape[1])]
     if episode.reward is not None:
         columns.append(("reward", "", False, episode.reward))
+    columns += [(name, unit, True, episode.action[:, i]) for i, (name, unit) in _parts(spec.action, spec.action_units)]
     return {
         "number": number,
         "instruction": episode.instruction,

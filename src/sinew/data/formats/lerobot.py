@@ -158,7 +158,7 @@ class LeRobot:
             final_state=None if row.final_state is None else np.array(row.final_state, np.float32),
         )
 
-    def stamps(self, number: int) -> NDArray[np.float64]:
+    def times(self, number: int) -> NDArray[np.float64]:
         """Return the seconds in the table of an episode's rows, (T,)."""
         row = self.rows[number]
         table = self._open_table(row.file)

@@ -116,10 +116,10 @@ class WritableSource(Source, Protocol):
 
 
 @runtime_checkable
-class Stamped(Protocol):
+class Timed(Protocol):
     """A source whose format keeps the time of every frame; what it has beyond a ``Source``."""
 
-    def stamps(self, number: int) -> NDArray[np.float64]:
+    def times(self, number: int) -> NDArray[np.float64]:
         """Return the seconds of an episode's frames as they are recorded, (T,).
 
         Raises:

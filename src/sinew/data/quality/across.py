@@ -19,6 +19,8 @@ SHORT = 0.2
 """Share of the usual length below which an episode is short."""
 LIVE = 0.9
 """Share of frames in which a value changes that is measured and not set."""
+ENOUGH = 30
+"""Frames from which on there is something that is usual."""
 LEAP = 10.0
 """How many times its usual largest step, and a quarter of its range, a value must leap."""
 FEW = 0.02
@@ -48,7 +50,7 @@ def across(
         return
     yield from duplicates(measures)
     yield from lengths(measures, judged=judged)
-    if spec.state:
+    if spec.state and sum(item.frames for item in measures.values()) >= ENOUGH:
         yield from jumps(spec, measures)
         yield from stuck(spec, measures)
     yield from units(spec, measures, unsaid)

@@ -57,9 +57,9 @@ def examine_one(dataset: Dataset, number: int) -> tuple[list[Finding], Measures 
     """Return what is wrong with one episode, and its measures where it can be read."""
     findings: list[Finding] = []
     try:
-        stamps = dataset.stamps(number)
-        if stamps is not None and len(stamps):
-            findings += motion.stamp_gaps(stamps, dataset.spec.hz)
+        times = dataset.times(number)
+        if times is not None and len(times):
+            findings += motion.time_gaps(times, dataset.spec.hz)
         episode = dataset.read(number)
     except SinewError as error:
         return [*findings, Finding("unreadable", "error", str(error))], None

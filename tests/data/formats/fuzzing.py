@@ -146,6 +146,31 @@ def webdataset(folder: Path) -> Path:
     )
 
 
+def repair_zip(content: bytes) -> bytes:
+    """Give members that can still be unpacked the checksums that fit what came of them."""
+    out = bytearray(content)
+    for head in re.finditer(re.escape(b"PK\x03\x04"), content):
+        place = head.start()
+        if place + 30 > len(content):
+            break
+        size, name, extra = (
+            *struct.unpack_from("<I", content, place + 18),
+            *struct.unpack_from("<HH", content, place + 26),
+        )
+        body = content[place + 30 + name + extra :]
+        try:
+            crc = zlib.crc32(zlib.decompressobj(-15).decompress(body[: size or None], 1 << 22))
+        except zlib.error:
+            continue
+        struct.pack_into("<I", out, place + 14, crc)
+        entry = content.find(b"PK\x01\x02", place)
+        while entry >= 0 and entry + 46 <= len(content):
+            if struct.unpack_from("<I", content, entry + 42)[0] == place:
+                struct.pack_into("<I", out, entry + 16, crc)
+            entry = content.find(b"PK\x01\x02", entry + 4)
+    return bytes(out)
+
+
 TARGETS: dict[str, Target] = {
     "rlds": Target(SAMPLES["rlds"], read_source("rlds"), ("*.json", "*.tfrecord*"), repair_tfrecord),
     "images": Target(SAMPLES["images"], read_source("images"), ("metadata.json", "*.jpg")),
@@ -159,6 +184,7 @@ TARGETS: dict[str, Target] = {
         lambda folder: llava(folder / "x", [row(0), row(1)]), read_records("llava"), ("chat.json", "*.png")
     ),
     "webdataset": Target(webdataset, read_records("webdataset"), ("*.tar",)),
+    "vd4rl": Target(SAMPLES["vd4rl"], read_source("vd4rl"), ("*.npz",), repair_zip),
 }
 """Parsers by name."""
 

@@ -153,10 +153,37 @@ def bag(folder: Path, name: str = "zstd.mcap") -> Path:
     return folder / name
 
 
+def vd4rl(folder: Path, *, shards: bool = False) -> Path:
+    """Write files of an episode each, or shards, as V-D4RL's own scripts do; the layout is not library-written."""
+    path = folder / "main" / "walker_walk" / "random" / ("84px" if shards else "64px")
+    path.mkdir(parents=True)
+    for number, rows in enumerate((4, 5)):
+        rng, ticks = np.random.default_rng(number), np.arange(rows)
+        images = smooth(rows, seed=number)
+        numbers = {
+            "action": rng.uniform(-1, 1, (rows, 2)).astype(np.float32),
+            "reward": np.arange(rows, dtype=np.float32),
+            "discount": np.append(np.ones(rows - 1, np.float32), np.float32(number == 0)),
+        }
+        numbers["action"][0] = 9  # no action led to what is seen first
+        if not shards:
+            flags = {"is_first": ticks == 0, "is_last": ticks == rows - 1, "is_terminal": np.zeros(rows, bool)}
+            np.savez_compressed(path / f"20220101T000000-{number}-{rows}.npz", image=images, **numbers, **flags)
+            continue
+        kinds = 1.0 - (ticks == 0) + (ticks == rows - 1)
+        whole = numbers | {"observation": images.transpose(0, 3, 1, 2), "step_type": kinds}
+        with h5py.File(path / f"shard_{number}.hdf5", "w") as file:
+            for name, values in whole.items():
+                file.create_dataset(name, data=np.concatenate([values, values]), compression="gzip")
+    (path / "spec.json").write_text(json.dumps(ROBOT))
+    return path
+
+
 SAMPLES: dict[str, Callable[[Path], Path]] = {
     "rlds": rlds,
     "robomimic": robomimic,
     "aloha": aloha,
+    "vd4rl": vd4rl,
     "zarr": replay_zarr,
     "images": image_folder,
     "bag": bag,

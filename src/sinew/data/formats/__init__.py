@@ -16,6 +16,7 @@ from sinew.data.formats.replay_zarr import ReplayZarr
 from sinew.data.formats.rlds import Rlds
 from sinew.data.formats.robomimic import Robomimic
 from sinew.data.formats.source import Source, WritableSource
+from sinew.data.formats.vd4rl import VD4rl
 from sinew.data.formats.webdataset import WebDataset
 
 WRITERS: dict[str, type[WritableSource]] = {
@@ -32,6 +33,7 @@ FORMATS: dict[str, type[Source]] = {
     "aloha": Aloha,
     "zarr": ReplayZarr,
     "images": ImageFolder,
+    "vd4rl": VD4rl,
     **WRITERS,
     "bag": Bag,
 }

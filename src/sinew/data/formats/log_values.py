@@ -22,10 +22,9 @@ from sinew.data.formats.rosbag2_file import known_definition
 
 Message = Mapping[str, Any]
 COLOURS = {
-    "rgb8": (3, (0, 1, 2)), "bgr8": (3, (2, 1, 0)), "rgba8": (4, (0, 1, 2)), "bgra8": (4, (2, 1, 0)),
-    "mono8": (1, (0, 0, 0)), "8UC3": (3, (2, 1, 0)), "8UC1": (1, (0, 0, 0)),
+    "rgb8": (3, 1), "bgr8": (3, -1), "8UC3": (3, -1), "rgba8": (4, 1), "bgra8": (4, -1), "mono8": (1, 1), "8UC1": (1, 1)
 }  # fmt: skip
-"""Channels of a raw picture by its encoding, and where red, green and blue stand."""
+"""Channels of a raw picture by its encoding, and whether they run from red (1) or from blue (-1)."""
 DEPTHS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 POINTS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 """Types of a point cloud's columns by the number that stands for them."""
@@ -102,7 +101,8 @@ def picture_in(message: Message, where: str) -> Picture:
     if encoding not in COLOURS:
         raise DataError(f"{where}: is no picture of a known encoding ({encoding}); {', '.join(COLOURS)} are read.")
     channels, order = COLOURS[encoding]
-    return np.ascontiguousarray(_raster(message, "u1", channels, where)[..., list(order)])
+    pixels = _raster(message, "u1", channels, where)
+    return np.repeat(pixels, 3, axis=2) if channels == 1 else pixels[..., :3][..., ::order]
 
 
 def reading_in(message: Message, fields: Sequence[str], points: int | None, where: str) -> NDArray[Any]:
@@ -197,7 +197,12 @@ def _raster(message: Message, kind: str, channels: int, where: str) -> NDArray[A
             "The image was cut off, or its header is wrong; record it again."
         )
     rows = np.frombuffer(content, np.uint8, height * step).reshape(height, step)[:, :needed]
-    return np.ascontiguousarray(rows).view(dtype).reshape(height, width, channels).astype(dtype.newbyteorder("="))
+    return (
+        np.ascontiguousarray(rows)
+        .view(dtype)
+        .reshape(height, width, channels)
+        .astype(dtype.newbyteorder("="), copy=False)
+    )
 
 
 def _cloud(message: Message, fields: Sequence[str], where: str) -> NDArray[np.float32]:

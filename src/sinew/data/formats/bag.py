@@ -41,6 +41,8 @@ KINDS: tuple[tuple[Callable[[Path], bool], Callable[[Path], LogFile]], ...] = (
     (is_rosbag2, open_rosbag2),
 )
 """How a file is known, and how it is opened."""
+SUFFIXES = (".mcap", ".bag", ".db3")
+"""Of logs in a directory, which may hold very many other files."""
 
 
 @dataclass
@@ -271,7 +273,8 @@ def _groups(path: Path) -> list[tuple[Path, list[Path]]]:
     """Return the logs at a path: each with its files."""
     if not path.is_dir():
         return [(path, [path])] if _is_log(path) else []
-    files = [file for file in sorted(path.iterdir()) if _is_log(file)]
+    inside = sorted(path.iterdir())
+    files = [file for file in inside if file.suffix in SUFFIXES and _is_log(file)]
     if (path / "metadata.yaml").is_file():
         return [(path, files)] if files else []
     inside = [

@@ -36,7 +36,8 @@ def test_nothing_is_found_in_what_other_libraries_wrote(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_nothing_is_found_in_a_sample_of_each_format(name: str, tmp_path: Path) -> None:
-    assert found(SAMPLES[name](tmp_path)) == []
+    kinds = {item.kind for item in found(SAMPLES[name](tmp_path))}
+    assert kinds <= {"units"}  # all their random numbers are said to be metres
 
 
 @pytest.mark.parametrize("name", [name for name, kind in WRITERS.items() if "image" in kind.storages])

@@ -56,6 +56,8 @@ def test_filter_writes_a_mask_or_a_copy_and_leaves_the_data_alone(store: Path, t
     assert main(["data", "filter", str(store)]) == 0
     assert f"{store / 'mask.json'}: written; training reads the data through it" in capsys.readouterr().out
     assert {file.name: file.read_bytes() for file in store.iterdir() if file.name in before} == before
+    assert main(["data", "info", str(store)]) == 0
+    assert f"{store / 'mask.json'}; training learns only from what it keeps" in capsys.readouterr().out
     masked, clean = open_any(store), open_any(tmp_path / "clean.hdf5")
     assert masked.lengths == clean.lengths
     assert len(masked.lengths) == 3

@@ -73,8 +73,14 @@ def data(words: list[str]) -> int:
 
 def info(words: list[str]) -> int:
     """Print what a data set holds."""
+    from sinew.data.formats.hub import located
+    from sinew.data.mask import mask_path
+
     options = tyro.cli(InfoOptions, args=words, prog="sinew data info")
     lines = list(describe(options.path, options.spec))
+    mask = mask_path(located(options.path))
+    if mask.exists():
+        lines.append(("mask", f"{mask}; training learns only from what it keeps (sinew data filter)"))
     width = max(len(name) for name, _ in lines) + 2
     print("\n".join(f"{name:<{width}}{text}" for name, text in lines))
     return 0

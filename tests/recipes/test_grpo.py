@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -56,11 +56,10 @@ def bandit_policy(head: AnyHeadConfig) -> VLAPolicy:
     return policy
 
 
-def bandit_rounds(config: GrpoConfig) -> Callable[[int, nn.Module, Mapping[str, float]], Rollouts]:
+def bandit_rounds(config: GrpoConfig) -> Callable[[int, nn.Module], Rollouts]:
     env = BanditVecEnv(128)
 
-    def gather(number: int, policy: nn.Module, rates: Mapping[str, float]) -> Rollouts:
-        del rates  # one task
+    def gather(number: int, policy: nn.Module) -> Rollouts:
         torch.manual_seed(number)
         actor = Explorer(cast("VLAPolicy", policy), condensed=config.train == "head")
         names = env.states("train", "match", config.scenes, number * config.scenes)

@@ -54,19 +54,10 @@ class Rollouts:
     Attributes:
         batch: every decision of every episode; ``ids`` is the episode's number, ``group`` that of its state.
         outcomes: how each episode ended; those of a group stand together.
-        tasks: of each episode, where the caller says.
     """
 
     batch: RLBatch[Array]
     outcomes: tuple[Outcome, ...]
-    tasks: tuple[str, ...] = ()
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """Success rate by task."""
-        pairs = list(zip(self.tasks, self.outcomes, strict=True)) if self.tasks else []
-        won = {task: [outcome.success for name, outcome in pairs if name == task] for task in dict(pairs)}
-        return {task: sum(found) / len(found) for task, found in won.items()}
 
 
 def roll_out(
@@ -226,5 +217,4 @@ def merge(parts: Sequence[Rollouts]) -> Rollouts:
         batches.append(dataclasses.replace(part.batch, ids=part.batch.ids + episodes, group=part.batch.group + groups))
         episodes += len(part.outcomes)
         groups += int(part.batch.group.max()) + 1
-    outcomes = tuple(outcome for part in parts for outcome in part.outcomes)
-    return Rollouts(join(batches), outcomes, tuple(task for part in parts for task in part.tasks))
+    return Rollouts(join(batches), tuple(outcome for part in parts for outcome in part.outcomes))

@@ -54,7 +54,6 @@ class GrpoConfig:
         scenes: initial states per update.
         group: episodes from each.
         mix: share of each task by name; None means equal shares.
-        focus: share of the episodes that goes to tasks by how much their success varies, the rest by ``mix``.
         epochs: passes over the decisions of an update.
         minibatches: optimiser steps per pass.
         clip_low: how far the odds of an action may fall in an update.
@@ -70,7 +69,6 @@ class GrpoConfig:
     scenes: int = 32
     group: int = 8
     mix: dict[str, float] | None = None
-    focus: float = 0.7
     epochs: int = 4
     minibatches: int = 6
     clip_low: float = 0.2

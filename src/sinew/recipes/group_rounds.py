@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sinew.core.curriculum import emphasis
 from sinew.core.errors import ConfigError, TrainingError
 from sinew.core.files import new_directory
 from sinew.core.types import EnvConfig, NumpyObservation, VecEnv
@@ -44,7 +42,6 @@ class GroupJob:
         policy: directory written by ``save_pretrained``.
         env: the world.
         state_ids: one a group.
-        tasks: of each.
         config: how they are run.
         execute: actions of a chunk that are run before the next decision.
         seed: of what the policy draws.
@@ -53,7 +50,6 @@ class GroupJob:
     policy: Path
     env: EnvConfig
     state_ids: tuple[str, ...]
-    tasks: tuple[str, ...]
     config: GrpoConfig
     execute: int
     seed: int
@@ -83,8 +79,8 @@ class GroupRounds:
     pool: Executor | None = None
     note: Callable[[str], None] | None = None
 
-    def __call__(self, number: int, policy: nn.Module, rates: Mapping[str, float]) -> Rollouts:
-        """Return the episodes of round ``number``, from 0; ``rates`` is the success by task so far.
+    def __call__(self, number: int, policy: nn.Module) -> Rollouts:
+        """Return the episodes of round ``number``, from 0.
 
         Raises:
             ConfigError: the world has too few initial states, or cannot return to one.
@@ -96,7 +92,7 @@ class GroupRounds:
         with new_directory(place) as temporary:
             cast("Pretrained", policy).save_pretrained(temporary)
         try:
-            jobs = self.jobs(number, place, rates)
+            jobs = self.jobs(number, place)
             found = merge([*(map(group_job, jobs) if self.pool is None else self.pool.map(group_job, jobs))])
         except BrokenExecutor as error:
             raise TrainingError(
@@ -110,13 +106,11 @@ class GroupRounds:
             self.note(f"Round {number + 1}: {won} of {len(found.outcomes)} episodes succeeded.")
         return found
 
-    def jobs(self, number: int, policy: Path, rates: Mapping[str, float]) -> list[GroupJob]:
+    def jobs(self, number: int, policy: Path) -> list[GroupJob]:
         """Return the jobs of a round, tasks mixed in each."""
         world = self.env.build(1)
         names: list[str] = []
-        tasks: list[str] = []
-        mix = emphasis(world.tasks, self.config.mix, rates, self.config.focus)
-        for task, quota in shares(world.tasks, mix, self.config.scenes).items():
+        for task, quota in shares(world.tasks, self.config.mix, self.config.scenes).items():
             found = world.states("train", task, quota, FIRST_STATE + number * self.config.scenes)
             if len(found) < quota:
                 raise ConfigError(
@@ -124,7 +118,6 @@ class GroupRounds:
                     f"{len(found)}. Groups need states that the world can return to; lower --recipe.scenes."
                 )
             names += found
-            tasks += [task] * quota
         order = np.random.default_rng((self.seed, number)).permutation(len(names))
         size = max(1, ROWS // self.config.group)
         parts = [order[begin : begin + size] for begin in range(0, len(order), size)]
@@ -133,7 +126,6 @@ class GroupRounds:
                 policy=policy,
                 env=self.env,
                 state_ids=tuple(names[place] for place in part),
-                tasks=tuple(tasks[place] for place in part),
                 config=self.config,
                 execute=self.execute,
                 seed=rng.mix(self.seed, number, index),
@@ -177,7 +169,7 @@ def group_job(job: GroupJob) -> Rollouts:
         with rng.kept():
             torch.manual_seed(job.seed)
             actor = Explorer(policy, condensed=job.config.train == "head")
-            found = roll_out(
+            return roll_out(
                 env,
                 actor,
                 job.state_ids,
@@ -185,7 +177,6 @@ def group_job(job: GroupJob) -> Rollouts:
                 execute=job.execute,
                 history=policy.config.history,
             )
-            return dataclasses.replace(found, tasks=tuple(np.repeat(job.tasks, job.config.group).tolist()))
     finally:
         torch.set_num_threads(threads)
 

@@ -11,7 +11,6 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from sinew.core.curriculum import smoothed
 from sinew.core.types import Cursor, Metrics, RLBatch, StochasticTrainable
 from sinew.engine import rng
 from sinew.engine.config import OptimConfig
@@ -37,12 +36,11 @@ class Grpo:
     clip is asymmetric and groups without spread are dropped, both after DAPO (Yu 2025, arXiv:2503.14476);
     the divergence from the first policy is off by default, as in SimpleVLA-RL (Li 2025, arXiv:2509.09674).
 
-    Batch k depends on the seed, k, the weights and the scores of then, so a resumed run repeats what an
-    uninterrupted one does.
+    Batch k depends on the seed, k and the weights of then, so a resumed run repeats what an uninterrupted one does.
 
     Args:
         policy: a module that implements ``Improvable``; already on ``device``.
-        gather: given the update, the policy and the success by task so far, runs the groups; must depend on these only.
+        gather: given the update and the policy, runs the groups; must depend on these two only.
         config: settings. optim: of its optimiser.
         updates: length of the run; the schedule counts the optimiser steps in it.
         seed: of the order of minibatches.
@@ -52,7 +50,7 @@ class Grpo:
     def __init__(
         self,
         policy: nn.Module,
-        gather: Callable[[int, nn.Module, Mapping[str, float]], Rollouts],
+        gather: Callable[[int, nn.Module], Rollouts],
         config: GrpoConfig,
         optim: OptimConfig,
         *,
@@ -69,7 +67,6 @@ class Grpo:
         self.ema = Ema(policy, optim.ema) if optim.ema > 0 else None
         self.generator = torch.Generator()
         self.num_updates = 0
-        self.rates: dict[str, float] = {}
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -88,8 +85,7 @@ class Grpo:
     def batches(self, start: Cursor) -> Iterator[RLBatch[Tensor]]:
         """Yield, for each update, all decisions of its episodes with their advantages."""
         for number in count(start.update):
-            found = self.gather(number, self.policy, self.rates)
-            self.rates = smoothed(self.rates, found.rates)
+            found = self.gather(number, self.policy)
             returns = torch.tensor([outcome.total_reward for outcome in found.outcomes])
             if self.config.shuffle:
                 returns = returns[self._order(len(returns), number)]
@@ -143,7 +139,6 @@ class Grpo:
         """Return weights, averages, the first policy where it is held on to, optimiser and position."""
         return {
             "num_updates": self.num_updates,
-            "rates": self.rates,
             "policy": self.policy.state_dict(),
             "optim": self.optim.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
@@ -153,7 +148,6 @@ class Grpo:
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take them back."""
         self.num_updates = state["num_updates"]
-        self.rates = state["rates"]
         self.policy.load_state_dict(state["policy"])
         self.optim.load_state_dict(state["optim"])
         if self.ema is not None:

@@ -15,7 +15,8 @@ The guide this layout comes from describes all five arrays, but its own ``save()
 read too: the spec then must say ``"state": []``, and all episodes count as successes. Groups that are
 missing in some episodes and present in others are refused.
 
-A group of cameras and the two attributes are ours; whoever reads the five arrays does not notice them.
+A group of cameras and the attributes are ours; whoever reads the five arrays does not notice them. So are, where an
+episode has them, group ``sensors`` with an array each, ``reward`` (T,), ``final_state`` (S,), attribute ``terminated``.
 """
 
 from __future__ import annotations
@@ -33,14 +34,25 @@ from sinew.core.config import to_dict
 from sinew.core.errors import DataError
 from sinew.core.types import RobotSpec
 from sinew.data.episode import Episode
-from sinew.data.formats.hdf5_file import is_hdf5, new_file, opened
+from sinew.data.formats.columns import as_reading
+from sinew.data.formats.hdf5_file import is_hdf5, new_file, opened, values_in
 from sinew.data.formats.pictures import scale
 from sinew.data.formats.robot import Facts, PartialSpec, match_cameras, partial_of
-from sinew.data.formats.source import check_lengths, check_writable, first_of, numbers, of_one_robot, range_of
+from sinew.data.formats.source import (
+    check_lengths,
+    check_sensors,
+    check_writable,
+    first_of,
+    numbers,
+    of_one_robot,
+    range_of,
+)
 
 GROUP = re.compile(r"episode_(\d+)")
 FIELDS = ("images", "actions", "robot_state", "instruction", "success")
-NEEDED = ("images", "actions", "instruction")
+NEEDED = ("actions", "instruction")
+OURS = ("sensors", "reward", "final_state")
+"""Arrays that some episodes may have and others not."""
 CAMERA = "camera"
 """What the only camera is called where nobody names it."""
 
@@ -71,7 +83,9 @@ class Hdf5:
             self.lengths = tuple(self._length(file[name], name) for name in self.names)
             first = file[self.names[0]]
             self.judged = "success" in first
-            self.unread = tuple(sorted({*present} - {*self.names}) + [name for name in first if name not in FIELDS])
+            self.unread = tuple(
+                sorted({*present} - {*self.names}) + [name for name in first if name not in (*FIELDS, *OURS)]
+            )
 
     @staticmethod
     def detect(path: Path) -> bool:
@@ -113,6 +127,7 @@ class Hdf5:
                 for camera, key in cameras.items()
             }
             success = bool(self._scalar(group, name, "success")) if self.judged else True
+            further = self._further(group, name, spec, len(action))
         return Episode(
             spec=spec,
             images=images,
@@ -124,6 +139,7 @@ class Hdf5:
             success=success,
             source=self.path.stem,
             id=name,
+            **further,
         )
 
     @staticmethod
@@ -163,7 +179,8 @@ class Hdf5:
                 said = partial_of(json.loads(file.attrs["spec"]), f"{self.path}: attribute spec")
             except ValueError as error:
                 raise DataError(f"{self.path}: attribute spec is not JSON ({error}).") from error
-        keys = sorted(first["images"]) if hasattr(first["images"], "keys") else [""]
+        images = first.get("images", {})
+        keys = sorted(images) if hasattr(images, "keys") else [""]
         sizes = {key: self._camera(first, name, key or CAMERA).shape[1:3] for key in keys}
         alone = next(iter(said.cameras)) if len(said.cameras) == 1 else CAMERA
         return Facts(
@@ -210,6 +227,24 @@ class Hdf5:
             raise DataError(f"{self.path}: {name}: {field} is a group, an array is needed.")
         return group[field]
 
+    def _further(self, group: Any, name: str, spec: RobotSpec, length: int) -> dict[str, Any]:  # noqa: ANN401
+        """Return sensors, reward and how it ended, as far as an episode has them."""
+        where = f"{self.path}: {name}"
+        check_sensors(where, spec, group.get("sensors", {}))
+        sensors = {
+            key: as_reading(values_in(group, f"sensors/{key}", where), sensor, f"{where}: sensors/{key}")
+            for key, sensor in spec.sensors.items()
+        }
+        found: dict[str, Any] = {"sensors": sensors, "terminated": bool(group.attrs.get("terminated", False))}
+        if "reward" in group:
+            found["reward"] = numbers(values_in(group, "reward", where), f"{where}: reward", floating=True)[:, 0]
+        if "final_state" in group and spec.state:
+            last = values_in(group, "final_state", where).reshape(1, -1)
+            found["final_state"] = numbers(last, f"{where}: final_state", floating=False)[0]
+        lengths = {key: len(values) for key, values in sensors.items()} | {"actions": length}
+        check_lengths(where, lengths | ({"reward": len(found["reward"])} if "reward" in found else {}))
+        return found
+
     def _scalar(self, group: Any, name: str, field: str) -> Any:  # noqa: ANN401
         data = self._array(group, name, field)
         if data.shape != () or data.dtype.kind not in "biu":
@@ -249,4 +284,9 @@ def _write_episode(group: Any, episode: Episode) -> None:  # noqa: ANN401  (h5py
     group.create_dataset("robot_state", data=episode.state)
     group.create_dataset("instruction", data=episode.instruction)
     group.create_dataset("success", data=bool(episode.success))
-    group.attrs["task"] = episode.task
+    group.attrs["task"], group.attrs["terminated"] = episode.task, bool(episode.terminated)
+    for name, readings in episode.sensors.items():
+        group.create_dataset(f"sensors/{name}", data=readings)
+    for name, values in (("reward", episode.reward), ("final_state", episode.final_state)):
+        if values is not None:
+            group.create_dataset(name, data=values)

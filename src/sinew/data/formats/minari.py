@@ -88,7 +88,8 @@ class Minari:
             self.unread = tuple(f"infos/{name}" for name in infos if name != "success")
         sensors = self._ours().sensors or {}
         self.unread += tuple(leaf.place for leaf in self._observed if leaf.role == "other" and leaf.name not in sensors)
-        self._cameras = {leaf.name or CAMERA: leaf for leaf in self._observed if leaf.role == "camera"}
+        cameras = [leaf for leaf in self._observed if leaf.role == "camera" and leaf.name not in sensors]
+        self._cameras = {leaf.name or CAMERA: leaf for leaf in cameras}
         self._parts = self._choose()
         self.facts = self._facts()
 
@@ -185,7 +186,7 @@ class Minari:
         chosen, ours = read_columns(spec_file), self._ours()
         parts: dict[str, tuple[Part, ...]] = {}
         for field, found in (("state", self._observed), ("action", self._acted)):
-            known = {leaf.name or field: leaf.size for leaf in found if leaf.role == "vector"}
+            known = {leaf.name or field: leaf.size for leaf in found if leaf.role == "vector" and leaf.size}
             default = [name for name in known if name not in (ours.sensors or {})]
             names: tuple[str, ...] | None = getattr(chosen, field)
             parts[field] = parts_of(default if names is None else names, known, f"{spec_file.parent}: {field}")

@@ -19,7 +19,7 @@ from sinew.core.errors import ConfigError, DataError
 from sinew.core.types import NumpyBatch, RobotSpec
 from sinew.data.columns import columns_of
 from sinew.data.config import IngestConfig
-from sinew.data.formats.ingest import held_out, read_episode
+from sinew.data.formats.ingest import read_episode, split_of
 from sinew.data.formats.source import Source
 from sinew.data.layout import Layout
 from sinew.data.store import Store
@@ -102,7 +102,7 @@ class Stream:
     ) -> None:
         self.source, self.spec, self.config, self.into = source, spec, config, room.path
         self.shape, self.batch, self.seed = shape, batch, seed
-        kept = held_out(source.tasks, config.held_out)
+        kept = split_of(source, config.held_out)
         self.episodes = tuple(number for number in range(len(source.lengths)) if number not in kept)
         self.num_frames = sum(source.lengths[number] for number in self.episodes)
         layout = Layout({}, tuple(sorted(spec.sensors)), reward=True)

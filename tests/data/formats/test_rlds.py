@@ -13,7 +13,7 @@ from data.formats.samples import rlds, robot
 from sinew.core.errors import DataError
 from sinew.data.episode import Episode
 from sinew.data.formats.crc32c import masked
-from sinew.data.formats.ingest import open_source, read_episode, robot_of
+from sinew.data.formats.ingest import open_dataset, open_source, read_episode, robot_of
 from sinew.data.formats.rlds import Rlds
 
 SENSORS = {
@@ -79,6 +79,16 @@ def test_splits_other_than_train_are_held_out(tmp_path: Path) -> None:
         "val/00000/0": True,
         "val/00001/0": True,
     }
+
+
+def test_the_splits_of_the_data_set_are_those_of_its_store(tmp_path: Path) -> None:
+    path = rlds(tmp_path)
+    store = open_dataset(path, into=tmp_path / "stores")
+    assert [record.held_out for record in store.records] == [False, False, False, True, True]
+    info = json.loads((path / "dataset_info.json").read_text())
+    (path / "dataset_info.json").write_text(json.dumps(info | {"splits": info["splits"][1:]}))
+    store = open_dataset(path, into=tmp_path / "stores")
+    assert [record.held_out for record in store.records].count(True) == 1  # of val alone a share is drawn
 
 
 @pytest.mark.parametrize("name", ["parts", "array"])

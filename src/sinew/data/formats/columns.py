@@ -131,9 +131,14 @@ def gather(parts: Sequence[Part], read: Callable[[str], NDArray[np.float32]]) ->
     """Return the columns side by side, (T, n) float32.
 
     Args:
-        parts: at least one.
+        parts: the columns.
         read: returns a whole column, (T, values).
+
+    Raises:
+        DataError: there are none.
     """
+    if not parts:
+        raise DataError('the spec names state values, and no column holds any. Write columns.json, or say "state": [].')
     return np.concatenate([read(part.column)[:, part.first : part.end] for part in parts], axis=1)
 
 

@@ -23,7 +23,7 @@ from sinew.data.formats import FORMATS, TEXT_FORMATS
 from sinew.data.formats.hub import located, spec_place
 from sinew.data.formats.lerobot import LeRobot
 from sinew.data.formats.robot import PartialSpec, read_partial, resolve
-from sinew.data.formats.source import Progress, Readable, Source, first_of
+from sinew.data.formats.source import DividedSource, Progress, Readable, Source, first_of
 from sinew.data.layout import Layout
 from sinew.data.mask import Masked, cut_episode, mask_path, read_mask
 from sinew.data.record import number_of
@@ -156,6 +156,17 @@ def _open_masked(path: Path, into: Path) -> Store:
     return Store.open(final)
 
 
+def split_of(source: Readable, share: float) -> frozenset[int]:
+    """Return which episodes are kept for validation: those that the data set itself holds out, or a share of each task.
+
+    Args:
+        source: the data set.
+        share: for one that does not say.
+    """
+    own = source.held_out if isinstance(source, DividedSource) else frozenset[int]()
+    return own if 0 < len(own) < len(source.lengths) else held_out(source.tasks, share)
+
+
 def held_out(tasks: Sequence[str], share: float) -> frozenset[int]:
     """Return which episodes are kept for validation: a share of each task, the same ones every time.
 
@@ -213,7 +224,7 @@ def _ingest(
             shutil.rmtree(partial)
             return
         require_free(partial, (frames - store.num_frames) * per_frame, f"reading {source.path} in")
-        kept = held_out(source.tasks, config.held_out)
+        kept = split_of(source, config.held_out)
         for number in range(store.num_episodes, len(source.lengths)):
             on_progress(number, len(source.lengths))
             episode = read_episode(source, number, spec, instruction=config.instruction, linked=bool(layout.films))

@@ -88,6 +88,7 @@ class Rlds:
         self.instructions = tuple(entry.instruction for entry in self.entries)
         self.tasks = self.instructions
         self.judged = self._success is not None
+        self.held_out = frozenset(number for number, entry in enumerate(self.entries) if entry.split != "train")
         self.facts = self._facts()
         self.unread = self._unread()
 

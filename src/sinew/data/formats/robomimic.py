@@ -54,6 +54,7 @@ class Robomimic:
         self.instructions = tuple(demo.instruction for demo in demos)
         self.tasks = self.instructions
         self.judged = self._demos.columns.success is not None
+        self.held_out = frozenset(number for number, demo in enumerate(demos) if demo.held_out)
         self.facts = self._demos.facts(_said(paths[0]))
         self.unread = self._demos.unread
 

@@ -83,6 +83,17 @@ class Source(Readable, Protocol):
         ...
 
 
+@runtime_checkable
+class DividedSource(Protocol):
+    """A data set that says itself which of its episodes are held out.
+
+    Attributes:
+        held_out: their numbers.
+    """
+
+    held_out: frozenset[int]
+
+
 class WritableSource(Source, Protocol):
     """A format that can also be written.
 

@@ -127,18 +127,23 @@ def size_of_parts(parts: Sequence[Part]) -> int:
     return sum((part.end or 0) - part.first for part in parts)
 
 
-def gather(parts: Sequence[Part], read: Callable[[str], NDArray[np.float32]]) -> NDArray[np.float32]:
+def gather(
+    parts: Sequence[Part], read: Callable[[str], NDArray[np.float32]], where: str = "data"
+) -> NDArray[np.float32]:
     """Return the columns side by side, (T, n) float32.
 
     Args:
         parts: the columns.
         read: returns a whole column, (T, values).
+        where: file and episode, for messages.
 
     Raises:
         DataError: there are none.
     """
     if not parts:
-        raise DataError('the spec names state values, and no column holds any. Write columns.json, or say "state": [].')
+        raise DataError(
+            f"{where}: no column holds a state, the spec names some. Name it in columns.json, or none there."
+        )
     return np.concatenate([read(part.column)[:, part.first : part.end] for part in parts], axis=1)
 
 

@@ -189,8 +189,9 @@ class Demos:
         floating: bool,
     ) -> NDArray[np.float32]:
         lengths = {part.column: len(array_in(group, part.column, demo.where)) for part in parts}
-        check_lengths(demo.where, lengths)
-        return choose.gather(parts, lambda name: self._numbers(group, name, demo, floating=floating))
+        if lengths:
+            check_lengths(demo.where, lengths)
+        return choose.gather(parts, lambda name: self._numbers(group, name, demo, floating=floating), demo.where)
 
     def _numbers(self, group: Any, name: str, demo: Demo, *, floating: bool = False) -> NDArray[np.float32]:  # noqa: ANN401
         where = f"{demo.where}: {name}"
@@ -240,9 +241,9 @@ class Demos:
         names = [part.column for part in self._state]
         if not later or not all(name.startswith(now) and later + name.removeprefix(now) in group for name in names):
             return None
-        return choose.gather(self._state, lambda name: self._numbers(group, later + name.removeprefix(now), demo)[-1:])[
-            0
-        ]
+        return choose.gather(
+            self._state, lambda name: self._numbers(group, later + name.removeprefix(now), demo)[-1:], demo.where
+        )[0]
 
 
 def files_in(path: Path) -> tuple[Path, ...]:

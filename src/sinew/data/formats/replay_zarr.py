@@ -201,7 +201,9 @@ class ReplayZarr:
         floating: bool,
     ) -> NDArray[np.float32]:
         return choose.gather(
-            parts, lambda name: numbers(np.asarray(root[f"data/{name}"][rows]), f"{where}: {name}", floating=floating)
+            parts,
+            lambda name: numbers(np.asarray(root[f"data/{name}"][rows]), f"{where}: {name}", floating=floating),
+            where,
         )
 
     def _images(

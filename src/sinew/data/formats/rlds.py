@@ -279,7 +279,7 @@ class Rlds:
             values = numbers_of(self._feature(example, f"steps/{name}", where), self.leaves[name], entry.steps)
             return numbers(values, f"{where}: {name}", floating=floating)
 
-        return choose.gather(parts, column)
+        return choose.gather(parts, column, where)
 
     def _scalars(self, example: Mapping[str, Feature], name: str, entry: Entry) -> NDArray[np.float32] | None:
         leaf = self.leaves.get(name)

@@ -71,7 +71,7 @@ def read_info(path: Path) -> dict[str, Any]:
     wrong += [
         f"features.{name}"
         for name, item in features.items()
-        if not (isinstance(item, dict) and isinstance(item.get("dtype"), str) and isinstance(item.get("shape"), list))
+        if not (isinstance(item, dict) and isinstance(item.get("dtype"), str) and _is_shape(item.get("shape")))
     ]
     if wrong or info["fps"] <= 0:
         raise DataError(f"{file}: {', '.join(wrong) or 'fps'} is missing or of the wrong kind. Restore the file.")
@@ -143,6 +143,10 @@ def file_name(pattern: str, **parts: Any) -> str:  # noqa: ANN401  (numbers and 
     if {"{", "}"} & set(name) or Path(name).is_absolute() or ".." in Path(name).parts:
         raise DataError(f"meta/info.json: the path {pattern!r} is none inside the data set. Restore the file.")
     return name
+
+
+def _is_shape(value: Any) -> bool:  # noqa: ANN401  (any JSON value)
+    return isinstance(value, list) and all(type(size) is int and 0 <= size < 2**31 for size in value)
 
 
 def is_depth(feature: Mapping[str, Any]) -> bool:

@@ -86,7 +86,7 @@ def test_a_robot_is_recorded(place: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--teleop", "keyboard"], "start it in a terminal"),
         (["--teleop", "my_person.py:nobody"], "--teleop my_person.py:nobody: my_person.py has no nobody"),
         (["--robot", "my_arm.py:Arm"], "say who drives it"),
-        (["--teleop", "my_person.py:Person", "--to", "tape"], "--to tape: there is hdf5, lerobot"),
+        (["--teleop", "my_person.py:Person", "--to", "tape"], "--to tape: there is d4rl, hdf5, lerobot, minari"),
         (["--teleop", "my_person.py:Person", "--tasks", "fly"], "--tasks fly: this world has"),
         (["--teleop", "my_person.py:Person", "--seconds", "0"], "give numbers above 0"),
     ],

@@ -35,6 +35,12 @@ class Line:
     def execute_action(self, action):
         self.position += float(action[0])
 
+class Silent(Line):
+    instruction = ""
+
+    def execute_action(self, action):
+        open("moved", "w").close()
+
 class Odd(Line):
     def get_camera_image(self):
         return np.zeros((9, 9, 3), dtype=np.uint8)
@@ -57,6 +63,7 @@ def test_a_policy_runs_on_a_robot_and_is_recorded(place: Path, capsys: pytest.Ca
     assert main([*words, "--limits", "limits.json", "--record", "episodes", "--budget", "0.9"]) == 0
     shown = capsys.readouterr().out
     assert "The policy was trained at 10 Hz; at 20 Hz it moves 2 times as fast." in shown
+    assert "limits: limits.json" in shown
     assert "Running at 20 Hz: go left." in shown
     assert "ended: time is up." in shown
     written = [read_ends(file)[0] for file in (place / "episodes").iterdir()]
@@ -78,6 +85,18 @@ def test_a_robot_with_another_camera_is_refused_before_it_moves(
     captured = capsys.readouterr()
     assert "No shield: nothing limits what the policy sends." in captured.out
     assert "camera front sent an image of shape (9, 9, 3)" in captured.err
+
+
+def test_a_robot_that_nobody_told_anything_does_not_start(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "policy", "--robot", "line_robot.py:Silent", "--seconds", "0.3", "--device", "cpu"]
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert "limits: derived from the action bounds" in captured.out
+    assert "--robot line_robot.py:Silent: neither it nor --instruction says what it is to do." in captured.err
+    assert not (place / "moved").exists()
+    assert main([*words, "--instruction", ""]) == 0
+    assert "no instruction" in capsys.readouterr().out
+    assert (place / "moved").exists()
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,22 @@ def _guard(options: RunOptions, spec: RobotSpec) -> Guard:
     if not options.shield:
         print("No shield: nothing limits what the policy sends.")
         return Hold(spec)
-    return Shield(limits_from_spec(spec) if options.limits is None else load_limits(options.limits), spec)
+    shield = Shield(limits_from_spec(spec) if options.limits is None else load_limits(options.limits), spec)
+    print(f"limits: {options.limits or 'derived from the action bounds'}")
+    return shield
+
+
+def _told(options: RunOptions, robot: Any) -> str:  # noqa: ANN401  (any driver)
+    """Return what the robot is told; nothing only where --instruction says so."""
+    if options.instruction is not None:
+        return options.instruction
+    own = getattr(robot, "instruction", None)
+    if not own:
+        raise ConfigError(
+            f"--robot {options.robot}: neither it nor --instruction says what it is to do. Say it: --instruction "
+            '"...", or give the driver an `instruction`. --instruction "" runs it without a sentence.'
+        )
+    return own
 
 
 def _drive(options: RunOptions, robot: Any, spec: RobotSpec, policy: Any, guard: Guard) -> LoopReport:  # noqa: ANN401
@@ -140,7 +155,7 @@ def _drive(options: RunOptions, robot: Any, spec: RobotSpec, policy: Any, guard:
     own = getattr(robot, "spec", None)
     if own is not None:
         check_spec(spec, dataclasses.replace(own, hz=spec.hz), sides=("policy", "robot"))
-    told = options.instruction if options.instruction is not None else getattr(robot, "instruction", "")
+    told = _told(options, robot)
     recorder = None if options.record is None else LoopRecorder(options.record, spec)
     config = LoopConfig(budget=options.budget, stale_ticks=options.stale_ticks)
     on_tick = () if recorder is None else (recorder,)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sinew.core.errors import DataError, SinewError
+from sinew.core.errors import ConfigError, DataError, SinewError
 from sinew.core.local_page import MAX_BYTES, LocalPage, Reply
 
 JSON = {"Content-Type": "application/json"}
@@ -166,6 +166,12 @@ def test_one_connection_carries_several_requests(page: LocalPage) -> None:
 def test_a_taken_port_is_an_error_of_ours(page: LocalPage) -> None:
     with pytest.raises(SinewError, match=f"port {page.port}"):
         LocalPage(get, post, port=page.port)
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_cannot_be_is_an_error_of_ours(port: int) -> None:
+    with pytest.raises(ConfigError, match=f"port {port}: there is no such port"):
+        LocalPage(get, post, port=port)
 
 
 def test_nothing_answers_after_the_end() -> None:

@@ -208,10 +208,22 @@ def test_a_taken_port_is_named() -> None:
         asyncio.run(listen(server.port))
 
 
-@pytest.mark.parametrize("settings", [{"batch": 0}, {"max_message": 10}, {"port": 70000}])
-def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="wanted"):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch": 0}, "--batch 0: wanted at least 1."),
+        ({"max_message": 10}, "--max-message 10: wanted at least 1024 bytes."),
+        ({"port": 70000}, "--port 70000: wanted 0 to 65535, where 0 takes a free one."),
+        (
+            {"batch": 0, "max_message": 10},
+            "--batch 0: wanted at least 1. --max-message 10: wanted at least 1024 bytes.",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as found:
         PolicyServer(MeanPolicy(), ServeConfig(**settings), print)
+    assert str(found.value) == message
 
 
 @pytest.mark.parametrize(

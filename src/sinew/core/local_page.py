@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
-from sinew.core.errors import SinewError
+from sinew.core.errors import ConfigError, SinewError
 
 HOST = "127.0.0.1"
 MAX_BYTES = 64 * 1024
@@ -65,12 +65,15 @@ class LocalPage:
         port: to listen on; 0 for any that is free.
 
     Raises:
+        ConfigError: there is no such port.
         SinewError: the port is taken.
     """
 
     def __init__(
         self, get: Callable[[str], Reply | None], post: Callable[[str, Any], Reply | None], *, port: int = 0
     ) -> None:
+        if not 0 <= port < 65536:
+            raise ConfigError(f"port {port}: there is no such port. Choose one up to 65535, or 0 for any that is free.")
         self.get, self.post = get, post
         self.token, self.nonce = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
         page = self

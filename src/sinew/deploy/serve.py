@@ -73,11 +73,17 @@ class PolicyServer:
     """
 
     def __init__(self, policy: LoadedPolicy, config: ServeConfig, note: Callable[[str], None]) -> None:
-        if config.batch < 1 or config.max_message < 1024 or not 0 <= config.port < 65536:
-            raise ConfigError(
-                f"--batch {config.batch}, --max-message {config.max_message}, --port {config.port}: "
-                "wanted at least 1, at least 1024 bytes, and 0 to 65535."
+        wrong = [
+            f"--{name} {value}: wanted {wanted}."
+            for name, value, wanted, fine in (
+                ("batch", config.batch, "at least 1", config.batch >= 1),
+                ("max-message", config.max_message, "at least 1024 bytes", config.max_message >= 1024),
+                ("port", config.port, "0 to 65535, where 0 takes a free one", 0 <= config.port < 65536),
             )
+            if not fine
+        ]
+        if wrong:
+            raise ConfigError(" ".join(wrong))
         require("msgpack", extra="serve")
         self.config, self.note = config, note
         reader = RequestReader(

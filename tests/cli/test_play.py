@@ -22,8 +22,15 @@ def test_the_expert_is_filmed_without_a_run(tmp_path: Path, capsys: pytest.Captu
         (["nowhere"], "no such directory"),
         (["tabletop", "--policy", "expert", "--out", "a.mp4"], "without --web"),
         (["tabletop", "--policy", "expert", "--instruction", "lift it", "--size", "8"], "64 to 2048"),
+        (
+            ["nowhere", "--instruction", "lift it", "--out", "a/film.gif"],
+            "--out a/film.gif: films are MP4, nothing else. Write: --out a/film.mp4",
+        ),
         (["tabletop", "--policy", "expert", "--instruction", " "], "nothing was said"),
-        (["tabletop", "--policy", "expert", "--instruction", "touch the red ball", "--state", "a/b"], "no state id"),
+        (
+            ["tabletop", "--policy", "expert", "--instruction", "touch the red ball", "--state", "seen/lift/xx"],
+            "Write SPLIT/TASK/NUMBER",
+        ),
         (["tabletop", "--policy", "expert", "--limits", "nowhere.json"], "nowhere.json"),
     ],
 )

@@ -55,6 +55,9 @@ def play(words: list[str]) -> int:
     on_page = options.web or options.instruction is None
     if on_page and options.out is not None:
         raise ConfigError(f"--out {options.out}: films are made of an --instruction, without --web.")
+    if options.out is not None and options.out.suffix.lower() != ".mp4":
+        named = options.out.parent / f"{options.out.stem or 'film'}.mp4"
+        raise ConfigError(f"--out {options.out}: films are MP4, nothing else. Write: --out {named}")
     if not 64 <= options.size <= 2048:
         raise ConfigError(f"--size {options.size}: give 64 to 2048 pixels.")
     cast = _cast(options)

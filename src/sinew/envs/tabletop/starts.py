@@ -186,7 +186,7 @@ def _base(config: TabletopConfig, state_id: str) -> Start:
 def _parse(config: TabletopConfig, state_id: str) -> tuple[str, str]:
     parts = state_id.split("/")
     if len(parts) != 3 or not (parts[2].isascii() and parts[2].isdigit()):
-        raise DataError(f"tabletop: {state_id!r} is no state id; they look like seen/push/17 and come from `states`.")
+        raise DataError(f"tabletop: {state_id!r} is no state id. Write SPLIT/TASK/NUMBER, such as seen/push/17.")
     try:
         check_split(config, parts[0], parts[1])
     except ConfigError as error:

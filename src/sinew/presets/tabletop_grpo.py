@@ -15,8 +15,8 @@ from sinew.run import RunConfig
 def preset(size: Size = "small") -> RunConfig:
     """Improve a trained policy by what succeeds: `sinew train tabletop-grpo --from RUN`; gaussian or flow head.
 
-    Expected: from a weak start, more than 25 points on unseen states: see benchmarks/goes_on_parts/grpo.py; size small.
-    Time: at most 8 CPU-minutes for 10,000 episodes.
+    Expected: from a weak start, 12 to 20 points on unseen states in single seeds, see docs/grpo.md; size small.
+    Time: about 3 CPU-minutes for 10,000 episodes.
     """
     base = tabletop.preset(size)
     optim = sized_optim(size)

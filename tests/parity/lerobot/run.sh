@@ -2,8 +2,9 @@
 # with LOADER=1 it is driven by benchmarks/data_parts/loader.py.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 make_venv
+# The folder of this script is a package named lerobot, too, if an empty one: hence datasets.
 # Beyond the versions lerobot 0.4.4 asks for, because those need CUDA's libraries; what it uses of them is the same.
-"$judge" -c 'import lerobot' 2>/dev/null ||
+"$judge" -c 'import lerobot.datasets' 2>/dev/null ||
     install --no-deps lerobot==0.4.4 torchvision==0.25.0 torchcodec==0.13.0
 
 # torchcodec wants FFmpeg's libraries under their plain names; PyAV brings them under others.

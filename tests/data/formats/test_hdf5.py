@@ -88,10 +88,26 @@ def test_the_only_camera_takes_the_name_in_the_spec(tmp_path: Path) -> None:
     assert read_episode(source, 0, spec).images["front"].shape == (T, 3, 16, 30)
 
 
+def test_a_missing_sentence_is_refused_with_the_flag_that_gives_one(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "demos.hdf5", instruction=None)
+    with pytest.raises(DataError, match=r'empty in 1 of 3 episodes \(episode 2\).* --instruction "pick up the part"'):
+        open_dataset(path, into=tmp_path / "stores")
+    store = open_dataset(path, into=tmp_path / "stores", config=IngestConfig(instruction="lift it"))
+    assert [record.instruction for record in store.records] == ["pick up the part"] * 2 + ["lift it"]
+    assert store.records[2].task == "lift it"
+
+
+def test_several_episodes_without_an_array_are_named(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "demos.hdf5")
+    with h5py.File(path, "a") as file:
+        del file["episode_0/actions"], file["episode_1/actions"]
+    with pytest.raises(DataError, match="episode_0, episode_1 have no actions, other episodes have"):
+        Hdf5(path)
+
+
 BAD = {
     "missing actions": ({"actions": None}, "episode_2 has no actions, other episodes have"),
     "missing success": ({"success": None}, "episode_2 has no success, other episodes have"),
-    "missing instruction": ({"instruction": None}, "episode_2 has no instruction"),
     "float images": ({"images": np.zeros((T, 8, 10, 3))}, "episode_2: images is float64 of shape"),
     "channels first": ({"images": np.zeros((T, 3, 8, 10), np.uint8)}, "frames, height, width, 3"),
     "integer actions": ({"actions": np.zeros((T, 2), int)}, "episode_2: actions is int64, floating point"),

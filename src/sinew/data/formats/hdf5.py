@@ -6,14 +6,14 @@ Layout, T frames, C cameras::
     episode_<i>/images         (T, H, W, 3) uint8 RGB; or a group with one such array a camera
     episode_<i>/actions        (T, A) floating point
     episode_<i>/robot_state    (T, S) numbers
-    episode_<i>/instruction    scalar string
+    episode_<i>/instruction    scalar string; empty where it is missing
     episode_<i>/success        scalar bool
     episode_<i>  attribute task    name for tables; optional
 
 The guide this layout comes from describes all five arrays, but its own ``save()`` keeps ``images``, ``actions`` and
 ``instruction`` only: it collects ``robot_state`` and drops it, and never sets ``success``. Such files are
 read too: the spec then must say ``"state": []``, and all episodes count as successes. Groups that are
-missing in some episodes and present in others are refused.
+missing in some episodes and present in others are refused, but for ``instruction``.
 
 A group of cameras and the attributes are ours; whoever reads the five arrays does not notice them. So are, where an
 episode has them, group ``sensors`` with an array each, ``reward`` (T,), ``final_state`` (S,), attribute ``terminated``.
@@ -50,7 +50,7 @@ from sinew.data.formats.source import (
 
 GROUP = re.compile(r"episode_(\d+)")
 FIELDS = ("images", "actions", "robot_state", "instruction", "success")
-NEEDED = ("actions", "instruction")
+NEEDED = ("actions",)
 OURS = ("sensors", "reward", "final_state")
 """Arrays that some episodes may have and others not."""
 CAMERA = "camera"
@@ -164,9 +164,9 @@ class Hdf5:
         present = {field: [name for name in self.names if field in file[name]] for field in FIELDS}
         for field, names in present.items():
             absent = [name for name in self.names if name not in set(names)]
-            if absent and (names or field in NEEDED):
+            if absent and field != "instruction" and (names or field in NEEDED):
                 raise DataError(
-                    f"{self.path}: {first_of(absent)} has no {field}"
+                    f"{self.path}: {first_of(absent)} {'has' if len(absent) == 1 else 'have'} no {field}"
                     + (", other episodes have. " if names else ". ")
                     + "Write it, or leave these episodes out."
                 )
@@ -252,6 +252,8 @@ class Hdf5:
         return data[()]
 
     def _text(self, group: Any, name: str) -> str:  # noqa: ANN401
+        if "instruction" not in group:
+            return ""
         data = self._array(group, name, "instruction")
         text = data[()] if data.shape == () else None
         if not isinstance(text, bytes):

@@ -11,7 +11,7 @@ import pytest
 
 from sinew.core.errors import DataError, SinewError
 from sinew.core.types import CameraSpec
-from sinew.data.labels import Label, append, episode_names, image_targets, labels_path, load, read
+from sinew.data.labels import Label, append, denied, episode_names, image_targets, labels_path, load, read
 from sinew.data.store import Store
 from toy_data import SPEC, random_episode
 
@@ -195,6 +195,19 @@ def test_the_next_label_of_the_same_point_takes_over(tmp_path: Path) -> None:
     append(path, [hidden, seen((0.75, 0.75), frame=2), seen((0.25, 0.25)), seen((0.5, 0.5), frame=1, point="goal")])
     target = image_targets(store, path)["image.target"][:, 0]
     np.testing.assert_array_equal(target[:6], np.float32([0.25, 0.25, 0.75, 0.75, np.nan, np.nan]))
+
+
+def test_hidden_holds_until_the_next_label_and_none_for_the_sentence(tmp_path: Path) -> None:
+    store, path = still_store(tmp_path / "store"), tmp_path / "labels.jsonl"
+    assert not denied(store, path, "target").any()
+    append(path, [seen((0.5, 0.5), frame=4), Label("train/0", 2, "target", "front", "hidden")])
+    found = denied(store, path, "target")
+    assert found.shape == (12, 2)
+    assert np.flatnonzero(found.all(axis=1)).tolist() == np.flatnonzero(found.any(axis=1)).tolist() == [2, 3]
+    assert not denied(store, path, "goal").any()
+    append(path, [Label("train/1", 5, "target", "front", "none")])
+    same = [record.instruction == store.records[1].instruction for record in store.records]
+    assert denied(store, path, "target").all(axis=1).reshape(2, 6).all(axis=1).tolist() == same
 
 
 def test_a_label_can_be_kept_to_its_own_frame(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from sinew.data.store import Store
 from sinew.presets.bc import preset
 from sinew.recipes.config import BcConfig
 from sinew.run import InitConfig, RunConfig
+from sinew.run.cloning import describe
 from sinew.run.lessons import build, lessons
 from sinew.run.parts import check_labels, run_path
 from sinew.run.recordings import read_in
@@ -123,6 +124,24 @@ def test_hindsight_teaches_the_next_state_and_clicks_teach_places(tmp_path: Path
     losses = policy.losses(batch)
     assert losses["grounding"].isfinite().all()
     assert policy.points() == {}
+
+
+def test_hindsight_is_silent_where_a_person_saw_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recorded(tmp_path)
+    store = Store.open(path)
+    places = np.full((store.num_frames, 2), 0.5, np.float32)  # the images are noise, in which nothing is found
+    monkeypatch.setattr("sinew.run.lessons.moved_places", lambda _store: places)
+    first = store.records[0].id
+    hidden = Label(first, 2, "target", "front", "hidden")
+    append(labels_path(path), [hidden, Label(first, 4, "target", "front", "seen", (0.25, 0.5))])
+    known, recordings = read_in(config(path), tmp_path)
+    found = lessons(known, recordings)
+    assert np.isnan(found.labels[0]["image.target"][:5, 0]).tolist() == [False, False, True, True, False]
+    assert found.labels[0]["image.target"][4].tolist() == [0.25, 0.5]
+    assert "2 clicked frames are used" in describe(found)
+    append(labels_path(path), [Label(first, 0, "target", "front", "none")])  # all episodes have this sentence
+    found = lessons(known, recordings)
+    assert np.flatnonzero(np.isfinite(found.labels[0]["image.target"][:, 0])).tolist() == [4]
 
 
 def test_clicks_alone_leave_the_rest_to_the_policy(tmp_path: Path) -> None:

@@ -202,15 +202,55 @@ def image_targets(store: Store, path: Path, hold: Hold | None = HOLD) -> dict[st
     return targets
 
 
+def denied(store: Store, path: Path, point: str) -> NDArray[np.bool_]:
+    """Return where people said that a point is not to be seen.
+
+    "hidden" holds from its frame until the next label of the episode, point and camera; "none" in all episodes with
+    the same sentence and in all cameras.
+
+    Args:
+        store: the dataset.
+        path: its labels; a missing log denies nothing.
+        point: name of the point.
+
+    Returns:
+        (N, 2 C), the columns as in ``image_targets``.
+
+    Raises:
+        DataError: a label names an episode, frame or camera that the store does not have.
+    """
+    labels = [label for label in read(path).values() if label.point == point]
+    episodes = {name: store.records[number] for number, name in enumerate(episode_names(store))}
+    cameras = {name: number for number, name in enumerate(store.spec.cameras)}
+    _check_known(path, labels, store, {name: number for number, name in enumerate(episodes)})
+    found = np.zeros((store.num_frames, 2 * len(cameras)), dtype=np.bool_)
+    for label, until in _tracks(labels):
+        if label.state == "hidden":
+            record, column = episodes[label.episode], 2 * cameras[label.camera]
+            begin, end = label.frame, min(until, record.frames)
+            found[record.offset + begin : record.offset + end, column : column + 2] = True
+    silent = {episodes[label.episode].instruction for label in labels if label.state == "none"}
+    for record in store.records:
+        if record.instruction in silent:
+            found[record.offset : record.offset + record.frames] = True
+    return found
+
+
 def _spans(labels: Iterable[Label]) -> Iterator[tuple[Label, tuple[float, float], int]]:
     """Yield each place with the frame at which the next label of its episode, point and camera takes over."""
+    for label, until in _tracks(labels):
+        if label.place is not None:
+            yield label, label.place, until
+
+
+def _tracks(labels: Iterable[Label]) -> Iterator[tuple[Label, int]]:
+    """Yield each label with the frame at which the next one of its episode, point and camera takes over."""
     tracks: dict[tuple[str, str, str], list[Label]] = {}
     for label in sorted(labels, key=lambda label: label.frame):
         tracks.setdefault((label.episode, label.point, label.camera), []).append(label)
     for track in tracks.values():
         for label, after in zip_longest(track, track[1:]):
-            if label.place is not None:
-                yield label, label.place, after.frame if after else sys.maxsize
+            yield label, after.frame if after else sys.maxsize
 
 
 def _check_known(path: Path, labels: Iterable[Label], store: Store, episodes: Mapping[str, int]) -> None:

@@ -66,6 +66,8 @@ def describe(known: Lessons) -> Iterator[str]:
     for name, share in known.labelled.items():
         where = "in images" if name.startswith("image.") else "as numbers"
         yield f"{name.removeprefix('image.')} is known {where} in {100 * share:.0f} % of the training frames"
+    if known.clicked:
+        yield f"{known.clicked} clicked frames are used"
     if not known.labelled:
         yield "nothing says where things are: the policy finds out by itself what to look at"
 

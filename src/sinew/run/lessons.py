@@ -17,7 +17,7 @@ from sinew.core.errors import DataError
 from sinew.core.types import RobotSpec, Statistics
 from sinew.data.config import DataConfig, MixConfig
 from sinew.data.hindsight import NEXT, moved_places, next_states
-from sinew.data.labels import image_targets, labels_path
+from sinew.data.labels import denied, image_targets, labels_path, read
 from sinew.data.layout import Record
 from sinew.data.mixture import Mixture, Part
 from sinew.data.stats import statistics, statistics_of
@@ -50,6 +50,7 @@ class Lessons:
         labels: of each data set, see ``Windows``.
         labelled: share of training frames with a label, by point; empty where there are none.
         mix: how several data sets are mixed; None where there is one.
+        clicked: frames in which people said where things are, or that they are not to be seen; 0 where it is not used.
     """
 
     recorded: tuple[Recorded, ...]
@@ -57,6 +58,7 @@ class Lessons:
     labels: tuple[Labels, ...]
     labelled: Mapping[str, float]
     mix: MixConfig | None = None
+    clicked: int = 0
 
     @property
     def stores(self) -> tuple[Store, ...]:
@@ -135,7 +137,7 @@ def lessons(config: RunConfig, recorded: Sequence[Recorded]) -> Lessons:
     sizes |= {name: size for name, size in config.policy.grounding.points if name in sizes}
     points = () if config.init is not None else sizes.items()
     policy = _pointing(config, points, (), states=(NEXT,) if looks else (), weight=None if found else 0.0)
-    return Lessons(every, policy, tuple(labels), found, data.mix)
+    return Lessons(every, policy, tuple(labels), found, data.mix, sum(map(_num_clicked, every)))
 
 
 def _lessons_in_space(config: RunConfig, every: tuple[Recorded, ...], space: Sequence[Labels]) -> Lessons:
@@ -170,15 +172,23 @@ def _alike(every: Sequence[Recorded], labels: Sequence[Labels]) -> list[dict[str
 
 
 def _images(one: Recorded, *, hindsight: bool) -> dict[str, NDArray[np.float32]]:
-    """Return places in the images: where people clicked, and with hindsight, for other frames, what was moved."""
+    """Return places in the images: where people clicked, and with hindsight, for other frames, what was moved.
+
+    Where they said that the point is hidden or that the sentence names none, hindsight has no say.
+    """
     path = labels_path(one.path)
     clicked = image_targets(one.store, path) if path.exists() else {}
     if not hindsight:
         return clicked
     name = f"image.{MOVED}"
-    moved = moved_places(one.store)
+    moved = np.where(denied(one.store, path, MOVED), np.nan, moved_places(one.store)).astype(np.float32)
     both = np.where(np.isfinite(clicked[name]), clicked[name], moved) if name in clicked else moved
     return {**clicked, name: both} if np.isfinite(both).any() else clicked
+
+
+def _num_clicked(one: Recorded) -> int:
+    """Return in how many frames people said something."""
+    return len({(label.episode, label.frame) for label in read(labels_path(one.path)).values()})
 
 
 def _space(store: Store) -> dict[str, NDArray[np.float32]]:

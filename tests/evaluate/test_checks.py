@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sinew.evaluate.checks import Check, checks
+from sinew.evaluate.checks import Check, checks, too_low
 from sinew.evaluate.rates import rates
 from sinew.evaluate.success import Cell
 
@@ -25,6 +25,15 @@ def test_a_policy_deaf_to_the_instruction_is_found_out(make_cell: Callable[..., 
         for what in ("other goal named", "wrong: above chance", "wrong: upper bound")
         for task in ("left", "all")
     }
+
+
+def test_a_weak_policy_is_not_held_against_a_gap_that_nothing_can_keep(make_cell: Callable[..., Cell]) -> None:
+    weak = rates([[make_cell(30, 100), make_cell(1, 50, control="wrong"), make_cell(1, 50, control="random")]])
+    assert {check.what for check in checks(weak)} == {"success on seen states", "wrong: above chance"}
+    assert too_low(weak).startswith("The success rate on seen states is too low to judge controls")
+    assert "(left, all)" in too_low(weak)
+    assert not too_low(rates([[make_cell(98, 100), make_cell(1, 50, control="wrong")]]))
+    assert not too_low(rates([[make_cell(30, 100)]]))
 
 
 def test_doing_less_than_chance_is_no_fault(make_cell: Callable[..., Cell]) -> None:

@@ -41,14 +41,31 @@ def checks(measured: Sequence[Rate]) -> tuple[Check, ...]:
     On seen states a task succeeds at least ``GOOD`` of the time, in every training seed at least
     ``EVERY_SEED``. With another goal named the rate stays within ``MARGIN`` of that. Each negative
     control exceeds measured chance (the random policy on the same states) by ``MARGIN`` at most, and
-    its upper bound lies ``GAP`` under the lower bound of the seen rate. The comparison with chance is
-    one-sided: a policy that goes for a wrong goal on purpose does less than chance, which is right.
+    its upper bound lies ``GAP`` under the lower bound of the seen rate, where that is above ``GAP``; see
+    ``too_low``. The comparison with chance is one-sided: a policy that goes for a wrong goal on purpose does
+    less than chance, which is right.
     """
     found: list[Check] = []
     for seen in measured:
         if (seen.split, seen.control) == ("seen", "none"):
             found += _of_task(measured, seen)
     return tuple(found)
+
+
+def too_low(measured: Sequence[Rate]) -> str:
+    """Return in a sentence which tasks succeed too seldom to judge controls by the gap to them, or ""."""
+    controlled = {rate.task for rate in measured if rate.control in NEGATIVE}
+    low = [
+        rate.task
+        for rate in measured
+        if (rate.split, rate.control) == ("seen", "none") and rate.task in controlled and rate.low <= GAP
+    ]
+    if not low:
+        return ""
+    return (
+        f"The success rate on seen states is too low to judge controls by their distance to it ({', '.join(low)}): "
+        f"its lower bound must be above {100 * GAP:.0f} %."
+    )
 
 
 def _of_task(measured: Sequence[Rate], seen: Rate) -> Iterator[Check]:
@@ -67,4 +84,5 @@ def _of_task(measured: Sequence[Rate], seen: Rate) -> Iterator[Check]:
             continue
         if chance is not None and control != "random":
             yield Check(f"{control}: above chance", task, rate.rate - chance.rate, MARGIN, at_least=False)
-        yield Check(f"{control}: upper bound", task, rate.high, seen.low - GAP, at_least=False)
+        if seen.low > GAP:
+            yield Check(f"{control}: upper bound", task, rate.high, seen.low - GAP, at_least=False)

@@ -12,7 +12,7 @@ from typing import Any
 from sinew.core.errors import DataError, SinewError
 from sinew.core.files import write_text
 from sinew.evaluate.chart import Curve, Line, line, percent
-from sinew.evaluate.checks import Check
+from sinew.evaluate.checks import Check, too_low
 from sinew.evaluate.failures import Failure
 from sinew.evaluate.film import Clip
 from sinew.evaluate.page import environment
@@ -244,6 +244,7 @@ def render(path: Path, content: ReportContent) -> str:
             panels=_panels(content),
             lines=_lines(content.curves),
             missed=[check for check in content.checks if not check.ok],
+            remark=too_low(content.rates) if content.checks else "",
             config=json.dumps(content.config, indent=2, ensure_ascii=False) if content.config else "",
         )
     )

@@ -18,6 +18,7 @@ from sinew.engine.track import draw_curves, read_rows
 from sinew.engine.workers import start_workers
 from sinew.evaluate import summary
 from sinew.evaluate.chart import Curve
+from sinew.evaluate.checks import checks, too_low
 from sinew.evaluate.failures import Failure, worst
 from sinew.evaluate.film import Clip, FilmJob, film_job, hero_states
 from sinew.evaluate.rates import ALL, Rate, find
@@ -29,6 +30,8 @@ from sinew.run.screen import console, counting, heading, say
 
 CURVES = ("return", "kept", "loss", "action", "grounding", "lr", "grad_norm", "score")
 """What the report draws, as far as a recipe measures it."""
+MOST_MISSED = 4
+"""Bars that the terminal names; the report has them all."""
 LOWER_IS_BETTER = {"loss": True, "score": False, "return": False}
 
 
@@ -98,12 +101,23 @@ def next_steps(path: Path) -> None:
     found = summary.load(path / "evaluation.json")
     console.print()
     console.print(table(found.rates()))
-    missed = [check for check in found.checks() if not check.ok]
-    for check in missed:
-        say(f"  below its bar: {check.what}, {check.task}: {100 * check.value:.0f} against {100 * check.bar:.0f}")
+    for text in remarks(found.rates()):
+        say(f"  {text}")
     say(f"\nReport: {path / 'report.html'}")
     say(f"Next:   sinew evaluate {path} --episodes 200")
     say(f"        sinew report {path}")
+
+
+def remarks(measured: Sequence[Rate]) -> Iterator[str]:
+    """Yield in a few lines which bars are missed, and what could not be judged."""
+    missed = [check for check in checks(measured) if not check.ok]
+    for check in missed[:MOST_MISSED]:
+        wanted = f"wanted at {'least' if check.at_least else 'most'} {100 * check.bar:.0f}"
+        yield f"misses its bar: {check.what}, {check.task}: {100 * check.value:.0f} %, {wanted} %"
+    if len(missed) > MOST_MISSED:
+        yield f"and {len(missed) - MOST_MISSED} more bars; see the report"
+    if remark := too_low(measured):
+        yield remark
 
 
 def facts(config: RunConfig, rundir: RunDir, found: summary.Evaluation, timer: Clock) -> dict[str, dict[str, str]]:

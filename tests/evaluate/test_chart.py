@@ -35,6 +35,12 @@ def test_long_curves_are_thinned_and_gaps_left_out() -> None:
     assert drawn.last == "999"
 
 
+def test_only_a_curve_of_many_points_is_smoothed() -> None:
+    few, many = (line(Curve("loss", tuple(range(size)), tuple(range(size)))) for size in (4, 40))
+    assert few.path == few.raw
+    assert max(y for _, y in corners(many.path)) < max(y for _, y in corners(many.raw)) == HEIGHT
+
+
 def test_a_constant_curve_is_a_flat_line() -> None:
     assert {y for _, y in corners(line(Curve("loss", (0, 1, 2), (5.0, 5.0, 5.0))).raw)} == {HEIGHT}
 

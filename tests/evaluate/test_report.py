@@ -268,3 +268,11 @@ def test_missing_films_and_rates_are_refused(content: ReportContent, clips: tupl
         write_report(tmp_path, dataclasses.replace(content, hero=gone))
     with pytest.raises(DataError, match="evaluate the run first"):
         write_report(tmp_path, dataclasses.replace(content, rates=()))
+
+
+def test_a_short_fact_such_as_a_time_stays_on_one_line(content: ReportContent, clips: tuple[Clip, ...]) -> None:
+    facts = {"time": {"train": "9:36", "machine": "x" * 60}}
+    page = write_report(run_of(clips), dataclasses.replace(content, facts=facts)).read_text()
+    assert '<dd class="short">9:36</dd>' in page
+    assert f"<dd>{'x' * 60}</dd>" in page
+    assert "dd.short { white-space: nowrap; }" in page

@@ -13,6 +13,8 @@ from sinew.core.errors import DataError
 WIDTH, HEIGHT = 240.0, 96.0
 """Of a line chart's drawing area, in its own units."""
 MAX_POINTS = 160
+FEW_POINTS = 20
+"""Up to so many, a curve is drawn as it is; smoothed it would be nearly flat."""
 BETTER = {True: "lower is better", False: "higher is better", None: ""}
 
 
@@ -43,7 +45,7 @@ class Line:
     """A curve as it is drawn in ``WIDTH`` x ``HEIGHT``.
 
     Attributes:
-        name: what it is. path: SVG path. raw: SVG path of every value under the smooth one, or "".
+        name: what it is. path: SVG path, smooth where there are many values. raw: SVG path of every value under it.
         top: label of the upper edge. bottom: of the lower edge. last: of the last value. end: of the right edge.
         log: whether the vertical axis is logarithmic. hint: how to read it, in a few words.
     """
@@ -86,7 +88,9 @@ def line(curve: Curve) -> Line:
     low, high = float(ys.min()), float(ys.max())
     log = low > 0 and high / low > 20
     heights = np.log(ys) if log else ys
-    smooth = np.array([heights[max(place - 3, 0) : place + 4].mean() for place in range(len(heights))])
+    smooth = heights
+    if len(heights) > FEW_POINTS:
+        smooth = np.array([heights[max(place - 3, 0) : place + 4].mean() for place in range(len(heights))])
     return Line(
         name=curve.name,
         path=_path(xs, smooth, heights),

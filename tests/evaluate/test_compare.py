@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sinew.core.errors import DataError
-from sinew.evaluate.compare import compare
+from sinew.evaluate.compare import compare, compared_lines
 from sinew.evaluate.success import Cell
 
 
@@ -31,6 +31,16 @@ def test_a_clear_difference_names_the_better_one(make_cell: Callable[..., Cell])
     assert [one.better for one in compare(good, bad)] == ["first", "first"]
     assert [one.better for one in compare(bad, good)] == ["second", "second"]
     assert "+55.0 points" in str(compare(good, bad)[0])
+
+
+def test_lines_name_both_once_and_say_all_only_of_several_tasks(make_cell: Callable[..., Cell]) -> None:
+    good, bad = [make_cell(95, 100)], [make_cell(40, 100)]
+    header, only = compared_lines("runs/a", "runs/b", compare(good, bad))
+    assert header == "runs/a (the first) against runs/b (the second); + means that the first is ahead"
+    assert only.startswith("left (seen): +55.0 points")
+    more = compare([*good, make_cell(3, 3, task="right")], [*bad, make_cell(3, 3, task="right")])
+    lines = compared_lines("runs/a", "runs/b", more)
+    assert [line.split(" (seen)")[0] for line in lines[1:]] == ["left", "right", "all"]
 
 
 def test_only_shared_states_count_and_controls_do_not(make_cell: Callable[..., Cell]) -> None:

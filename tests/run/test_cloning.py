@@ -95,6 +95,25 @@ def test_it_is_measured_again_on_its_recordings(place: Path, capsys: pytest.Capt
     assert f"off by {wanted:.4g} m" in said
 
 
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("--episodes 5", "knows no world; this needs one: --episodes. Name it: --env NAME"),
+        ("--tasks lift --shield", "this needs one: --tasks, --shield or --limits."),
+    ],
+)
+def test_what_needs_a_world_is_not_ignored_without_one(
+    place: Path, flags: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(run_of(place)), *flags.split()]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_its_report_is_written_again_and_pointed_to(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run_of(place))]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"Report: {run_of(place) / 'report.html'}"
+
+
 def test_it_acts_in_a_world_with_the_same_robot(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = "--env.image-size 32 --env.objects 2 --env.colours 2 --env.shapes 1 --env.zones 1"
     words = ["evaluate", str(run_of(place)), "--env", "tabletop", *world.split(), "--tasks", "lift", "--episodes", "1"]

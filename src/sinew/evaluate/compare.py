@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,6 +84,19 @@ def compare(first: Sequence[Cell], second: Sequence[Cell]) -> tuple[Comparison, 
         for split, tasks in pairs.items()
         for task, outcomes in (*tasks.items(), (ALL, [pair for part in tasks.values() for pair in part]))
     )
+
+
+def compared_lines(first: str, second: str, compared: Sequence[Comparison]) -> list[str]:
+    """Return comparisons as lines for people, after one that names the two; "all" only where there is more than one.
+
+    Args:
+        first: name of the one that points above 0 speak for.
+        second: name of the other.
+        compared: from ``compare``.
+    """
+    counts = Counter(one.split for one in compared if one.task != ALL)
+    shown = [str(one) for one in compared if one.task != ALL or counts[one.split] > 1]
+    return [f"{first} (the first) against {second} (the second); + means that the first is ahead", *shown]
 
 
 def _compare(split: str, task: str, pairs: Sequence[tuple[bool, bool]]) -> Comparison:

@@ -17,7 +17,7 @@ from sinew.deploy.load import checkpoint_of
 from sinew.engine.workers import start_workers
 from sinew.envs.config import AnyEnvConfig
 from sinew.evaluate import success, summary
-from sinew.evaluate.compare import compare
+from sinew.evaluate.compare import compare, compared_lines
 from sinew.evaluate.plan import plan_quick
 from sinew.evaluate.rates import ALL, find
 from sinew.evaluate.shielded import Shielded, shield_listings, shield_table
@@ -131,10 +131,16 @@ def measure_again(
         env: a world instead of the run's own, with the same robot.
         tasks: of the world, those to measure; None means what the run was configured with.
         shield: file with the limits of a shield to measure it behind too, or "auto" for those of its spec.
+
+    Raises:
+        ConfigError: there is no world for what shall be measured in one.
     """
     policy, config = policy_and_config(path)
     if config.env is None and env is None:
-        _recorded_again([path] if against is None else [path, against])
+        asked = {"--episodes": episodes, "--tasks": tasks, "--shield or --limits": shield}
+        _recorded_again(
+            [path] if against is None else [path, against], [flag for flag, value in asked.items() if value is not None]
+        )
         return
     chosen = dataclasses.replace(config.evaluate, tasks=tasks or config.evaluate.tasks)
     config = dataclasses.replace(config, env=env or config.env, evaluate=chosen)
@@ -148,19 +154,25 @@ def measure_again(
         if other is not None:
             plain = dataclasses.replace(config, evaluate=dataclasses.replace(config.evaluate, controls=False))
             theirs = measure_policy(other[0], plain, pool)
-            for line in compare(found.cells, theirs.cells):
+            for line in compared_lines(str(path), str(against), compare(found.cells, theirs.cells)):
                 say(f"  {line}")
         printed = [table(found.rates()), *behind_shield(found, policy, config, limits, pool)]
     for part in printed:
         console.print(part)
 
 
-def _recorded_again(paths: list[Path]) -> None:
+def _recorded_again(paths: list[Path], flags: list[str]) -> None:
+    """Measure runs on their recordings; ``flags`` that need a world are refused."""
     from sinew.run import offline
 
     exported = [str(path) for path in paths if is_artefact(path)]
     if exported:
         raise ConfigError(f"{', '.join(exported)}: an artefact is measured in a world. Name one: --env NAME")
+    if flags:
+        raise ConfigError(
+            f"{paths[0]}: was trained on recordings and knows no world; this needs one: {', '.join(flags)}. "
+            "Name it: --env NAME. Without them its held-out errors are measured."
+        )
     for path in paths:
         offline.measure_again(*policy_and_config(path))
 

@@ -37,7 +37,9 @@ def test_everything_promised_is_there(run: Path) -> None:
 def test_a_finished_run_is_pointed_to_and_not_touched(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (run / "evaluation.json").read_bytes()
     assert main(["train", "tabletop", *FLAGS.split(), "--out", str(run.parent)]) == 0
-    assert "is finished" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "is finished" in shown
+    assert [line.strip() for line in shown.splitlines()[-2:]] == [f"sinew play {run}", f"sinew export {run} --to onnx"]
     assert (run / "evaluation.json").read_bytes() == before
 
 
@@ -45,8 +47,14 @@ def test_it_can_be_measured_again_against_a_checkpoint(run: Path, capsys: pytest
     other = run / "checkpoints" / "best"
     assert main(["evaluate", str(run), "--against", str(other), "--episodes", "1", "--shield"]) == 0
     shown = capsys.readouterr().out
+    assert f"{run} (the first) against {other} (the second)" in shown
     assert "no difference shown" in shown
     assert "ticks changed" in shown
+
+
+def test_its_report_is_written_again_and_pointed_to(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"Report: {run / 'report.html'}"
 
 
 def test_a_place_without_a_policy_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

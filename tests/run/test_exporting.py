@@ -41,6 +41,8 @@ def test_the_same_policy_passes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert export_run(save_run(tmp_path / "run"), to="copy", out=None, episodes=8)
     assert VLAInferenceEngine(tmp_path / "run" / "copy").manifest.history == 2
     shown = capsys.readouterr().out
+    checkpoint, place = tmp_path / "run" / "checkpoints" / "last", tmp_path / "run" / "copy"
+    assert shown.startswith(f"exporting {checkpoint} to {place}\n")
     assert "points.goal" in shown
     assert "Closed loop: not run, no world is known." in shown
 

@@ -136,7 +136,7 @@ def report_again(path: Path) -> Path:
     """Write a run's report again from what it measured."""
     rundir = RunDir(path)
     page = write(configs.load(RunConfig, rundir.config), rundir, timer=Clock(path / "timings.json"))
-    say(f"  {page}")
+    say(f"\nReport: {page}")
     return page
 
 

@@ -118,6 +118,7 @@ def export_run(path: Path, *, to: str, out: Path | None, episodes: int) -> bool:
     checkpoint = checkpoint_of(path)
     config = _config_of(path)
     place = out or _default_place(path, checkpoint, to)
+    say(f"exporting {checkpoint} to {place}")
     policy = VLAPolicy.from_pretrained(checkpoint)
     start = time.perf_counter()
     manifest = EXPORTERS[to](policy, place, source=_source(checkpoint, config))

@@ -16,6 +16,7 @@ from sinew.engine import runcard
 from sinew.engine.progress import clock as as_clock
 from sinew.engine.track import draw_curves, read_rows
 from sinew.engine.workers import start_workers
+from sinew.envs.playable import Playable
 from sinew.evaluate import summary
 from sinew.evaluate.chart import Curve
 from sinew.evaluate.checks import checks, too_low
@@ -79,7 +80,7 @@ def report_again(path: Path) -> Path:
     command = card_command(rundir)
     with start_workers(config.workers) as pool:
         page = write(config, rundir, command=command, pool=pool, timer=Clock(path / "timings.json"))
-    say(f"  {page}")
+    say(f"\nReport: {page}")
     return page
 
 
@@ -96,8 +97,8 @@ def pooled_report(paths: Sequence[Path], out: Path) -> None:
     say(f"{out}")
 
 
-def next_steps(path: Path) -> None:
-    """Print the table of a finished run, where to look, and the next two commands."""
+def next_steps(config: RunConfig, path: Path) -> None:
+    """Print the table of a finished run, where to look, and what to type now."""
     found = summary.load(path / "evaluation.json")
     console.print()
     console.print(table(found.rates()))
@@ -105,7 +106,9 @@ def next_steps(path: Path) -> None:
         say(f"  {text}")
     say(f"\nReport: {path / 'report.html'}")
     say(f"Next:   sinew evaluate {path} --episodes 200")
-    say(f"        sinew report {path}")
+    if isinstance(config.world.build(1), Playable):
+        say(f"        sinew play {path}")
+    say(f"        sinew export {path} --to onnx")
 
 
 def remarks(measured: Sequence[Rate]) -> Iterator[str]:

@@ -154,7 +154,7 @@ def train_one(
 
 def _say_what_next(config: RunConfig, path: Path) -> None:
     if config.data is None:
-        next_steps(path)
+        next_steps(config, path)
     else:
         cloned_next_steps(config, path)
 

@@ -47,6 +47,25 @@ def test_info_says_what_is_missing_and_what_to_write(capsys: pytest.CaptureFixtu
         assert words in shown
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no such file. Write the spec.json there"),
+        ("{", "not valid JSON"),
+        ('{"hertz": 10, "acton": ["x"]}', "not a valid spec.json.\n  hertz: unknown setting"),
+        ('{"acton": ["x"]}', "acton: unknown setting; did you mean action?"),
+    ],
+)
+def test_a_spec_that_was_named_must_be_one(
+    content: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "spec.json"
+    if content is not None:
+        spec.write_text(content)
+    assert main(["data", "info", str(GOLDEN / "h264"), "--spec", str(spec)]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_images_with_text_are_described_and_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = shard(tmp_path / "a.tar", {"0.png": png(0), "0.txt": b"A ramp."})
     assert main(["data", "convert", str(path), "--to", "llava", "--out", str(tmp_path / "out")]) == 0

@@ -29,7 +29,7 @@ class InfoOptions:
     """Print what a data set holds, and what it does not say of its robot.
 
     Attributes:
-        path: HDF5 file, LeRobot directory or store.
+        path: a recorded data set or a store; docs/data.md lists the formats.
         spec: JSON file with what the data do not say; by default the one beside them.
     """
 
@@ -42,7 +42,7 @@ class ConvertOptions:
     """Write a data set or a store in another format.
 
     Attributes:
-        path: HDF5 file, LeRobot directory or store.
+        path: a recorded data set or a store; docs/data.md lists the formats.
         to: lerobot or hdf5.
         out: file or directory to write; must not exist.
         storage: how images are kept: video or image (lerobot), image (hdf5).
@@ -112,7 +112,12 @@ def describe(path: Path, spec: Path | None) -> Iterator[tuple[str, str]]:
 
     Raises:
         DataError: it cannot be read.
+        ConfigError: the given spec.json has unknown fields or wrong values.
     """
+    if spec is not None:
+        from sinew.data.formats.robot import read_partial
+
+        read_partial(spec)  # a mistake in a file that was named is no missing word of the data
     if (path / "store.json").exists():
         yield from _describe_store(path)
         return

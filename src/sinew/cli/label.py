@@ -20,7 +20,7 @@ class LabelOptions:
     """Click the named things in a few frames, on a page in the browser; training then takes them as labels.
 
     Attributes:
-        path: HDF5 file, LeRobot directory or store.
+        path: a recorded data set or a store; docs/data.md lists the formats.
         points: what to click in each frame, in this order.
         frames: how many frames to show, of each camera.
         cameras: whose images to show; by default those of the first.

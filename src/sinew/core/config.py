@@ -24,30 +24,29 @@ def to_dict(config: Any) -> dict[str, Any]:  # noqa: ANN401  (any config datacla
     return _adapter(type(config)).dump_python(config, mode="json")
 
 
-def from_dict(kind: type[C], content: Any, source: str) -> C:  # noqa: ANN401  (any JSON value)
+def from_dict(kind: type[C], content: Any, source: str, *, what: str | None = None) -> C:  # noqa: ANN401  (any JSON value)
     """Validate plain values into a config dataclass.
 
     Args:
         kind: the dataclass wanted.
         content: what was read.
         source: where it came from, for messages.
+        what: what the user calls it, for messages; the name of the class where it is None.
 
     Raises:
         ConfigError: unknown keys, missing keys or wrong values, all listed.
     """
     from pydantic import ValidationError
 
+    what = what or kind.__name__
     unknown = list(_unknown_keys(kind, content, ""))
     try:
         result = _adapter(kind).validate_python(content)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in item['loc']) or kind.__name__}: {item['msg']}"
-            for item in error.errors()
-        ]
-        raise ConfigError("\n".join([f"{source}: not a valid {kind.__name__}.", *unknown, *lines])) from error
+        lines = [f"  {'.'.join(str(part) for part in item['loc']) or what}: {item['msg']}" for item in error.errors()]
+        raise ConfigError("\n".join([f"{source}: not a valid {what}.", *unknown, *lines])) from error
     if unknown:
-        raise ConfigError("\n".join([f"{source}: not a valid {kind.__name__}.", *unknown]))
+        raise ConfigError("\n".join([f"{source}: not a valid {what}.", *unknown]))
     return result
 
 

@@ -92,7 +92,15 @@ def read_partial(path: Path) -> PartialSpec:
         DataError: missing or not JSON.
         ConfigError: unknown fields or wrong values, all listed.
     """
-    return partial_of(read_json(path), str(path))
+    if not path.is_file():
+        raise DataError(f"{path}: no such file. Write the spec.json there, or name the one you have with --spec.")
+    try:
+        content = read_json(path)
+    except DataError as error:
+        if not isinstance(error.__cause__, ValueError):
+            raise
+        raise DataError(f"{path}: not valid JSON ({error.__cause__}). Correct the file.") from error
+    return partial_of(content, str(path))
 
 
 def partial_of(content: Any, source: str) -> PartialSpec:  # noqa: ANN401  (any JSON value)
@@ -103,7 +111,7 @@ def partial_of(content: Any, source: str) -> PartialSpec:  # noqa: ANN401  (any 
     """
     if isinstance(content, dict):
         content = {name: value for name, value in content.items() if not _holds_unknown(value)}
-    return from_dict(PartialSpec, content, source)
+    return from_dict(PartialSpec, content, source, what="spec.json")
 
 
 def partial_from(spec: RobotSpec) -> PartialSpec:

@@ -74,6 +74,7 @@ def test_full_help_shows_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "tabletop", "--recipe.kind", "dager"], "Did you mean 'dagger'?"),
         (["train", "tabletop", "--policy.head.kind=flo"], "Did you mean 'flow'?"),
         (["train", "tabletop", "--config", "nowhere.json"], "nowhere.json: no such file"),
+        (["train", "bc", "--data", "a", "b"], "a flag of its own: --data a --data b"),
         (["train", "tabletop", "--seeds", "0"], "at least 1"),
         (["train", "tabletop", "--env.objects", "9"], "objects is 9"),
         (["evaluate", "runs/nothing"], "runs/nothing: no such run"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import tyro
 
+from sinew.core.errors import ConfigError
 from sinew.presets.size import Size
 
 
@@ -118,9 +120,23 @@ Options = TypeVar("Options", TrainOptions, CollectOptions)
 
 
 def split_words(kind: type[Options], words: list[str], program: str) -> tuple[Options, list[str]]:
-    """Return the options among the words, the preset found, and the words that are flags of a ``RunConfig``."""
+    """Return the options among the words, the preset found, and the words that are flags of a ``RunConfig``.
+
+    Raises:
+        ConfigError: several data sets stand behind one --data.
+    """
     name = words[0] if words and not words[0].startswith("-") else None
+    if name is not None:
+        _check_data(words)
     options, rest = tyro.cli(kind, args=words[1 if name else 0 :], prog=program, return_unknown_args=True)
     if name is None and rest and not rest[0].startswith("-"):
         name = rest.pop(0)
     return dataclasses.replace(options, preset=name or options.preset), rest
+
+
+def _check_data(words: Sequence[str]) -> None:
+    for flag, first, second in zip(words, words[1:], words[2:], strict=False):
+        if flag == "--data" and not first.startswith("-") and not second.startswith("-"):
+            raise ConfigError(
+                f"--data {first} {second}: each data set takes a flag of its own: --data {first} --data {second}"
+            )

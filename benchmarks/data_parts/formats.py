@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def rows(quick: bool) -> Iterator[Row]:  # noqa: FBT001  (the scripts' signature
     for who, (file, words) in GOLDEN.items():
         yield golden(who, file, words)
     for name, what in JUDGES.items():
-        yield Row(what, None, "", "equal") if quick else judged(name, what)
+        yield Row(what, None, "of 1", "equal") if quick else judged(name, what)
     for name, storage in CASES:
         yield drawn(name, storage, QUICK_DRAWN if quick else DRAWN)
 
@@ -63,10 +64,11 @@ def golden(who: str, file: str, words: str) -> Row:
 
 def judged(name: str, what: str) -> Row:
     """Return whether a library reads what we wrote; not run where its environment cannot be made."""
-    done = subprocess.run(["tests/parity/run", name], cwd=ROOT, capture_output=True, text=True, check=False)
+    env = {"PYTHON": sys.executable, **os.environ}
+    done = subprocess.run(["tests/parity/run", name], cwd=ROOT, capture_output=True, text=True, check=False, env=env)
     missing = "NOT RUN" in done.stdout or done.returncode == 2
     value = None if missing else float(done.returncode == 0)
-    return Row(what, value, "1: equal", "equal", value == 1.0, command=f"tests/parity/run {name}")
+    return Row(what, value, "of 1", "equal", value == 1.0, command=f"tests/parity/run {name}")
 
 
 def drawn(name: str, storage: str, count: int) -> Row:

@@ -29,18 +29,22 @@ class MeanPolicy:
     Args:
         ticks: T that it sees. execute: actions of a chunk to run. seconds: that one answer takes; while ``gate``
             is cleared it takes longer.
+
+    Attributes:
+        busy: set when it is asked.
     """
 
     def __init__(self, ticks: int = 1, execute: int = 2, seconds: float = 0.0) -> None:
         self.spec: RobotSpec = ToyConfig(size=4).spec
         self.history, self.queue, self.seconds = History(ticks), ChunkQueue(execute), seconds
         self.batches: list[int] = []
-        self.gate = threading.Event()
+        self.gate, self.busy = threading.Event(), threading.Event()
         self.gate.set()
         self.named: dict[str, NDArray[np.float32]] = {}
 
     def predict_action_chunk(self, obs: NumpyObservation) -> NDArray[np.float32]:
         """Return (B, 3, 2)."""
+        self.busy.set()
         time.sleep(self.seconds)
         assert self.gate.wait(TIMEOUT_S)
         self.batches.append(obs.num_rows)

@@ -43,14 +43,23 @@ def test_a_remote_policy_drives_a_world_as_the_local_one_does(ticks: int) -> Non
 
 def test_rows_are_asked_together() -> None:
     served = MeanPolicy()
-    with serving(served) as server, closing(remote(server.port)) as policy, ThreadPoolExecutor(1) as pool:
+    with (
+        serving(served) as server,
+        closing(remote(server.port)) as policy,
+        closing(remote(server.port)) as other,
+        ThreadPoolExecutor(2) as pool,
+    ):
         served.gate.clear()
+        served.busy.clear()
+        first = pool.submit(other.select_action, seen(0.9))
+        assert served.busy.wait(TIMEOUT_S)
         actions = pool.submit(policy.select_action, seen(0.1, 0.2, 0.3))
-        queued(server, 2)
+        queued(server, 3)
         served.gate.set()
+        assert np.allclose(first.result()[:, 0], [0.9])
         assert np.allclose(actions.result()[:, 0], [0.1, 0.2, 0.3])
         assert np.allclose(policy.points()["hand"], [[0.1], [0.2], [0.3]])
-    assert served.batches == [1, 1, 2]
+    assert served.batches == [1, 1, 3]
 
 
 def test_a_lost_connection_is_made_again_with_the_history_it_had() -> None:

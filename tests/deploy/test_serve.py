@@ -109,7 +109,10 @@ def test_requests_that_wait_together_are_answered_in_one_batch_each_with_its_own
                 return float(ask(connection, message(position))["actions"][0, 0])
 
         policy.gate.clear()
-        answers = [pool.submit(one, position) for position in positions]
+        policy.busy.clear()
+        answers = [pool.submit(one, positions[0])]
+        assert policy.busy.wait(TIMEOUT_S)
+        answers += [pool.submit(one, position) for position in positions[1:]]
         queued(server, 7)
         policy.gate.set()
         assert np.allclose([answer.result() for answer in answers], positions)

@@ -180,3 +180,9 @@ def test_mutated_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
     assert outcome.failures == []
     assert outcome.rounds == 40
     assert outcome.refused > 5
+
+
+@pytest.mark.parametrize(("name", "number"), [("mcap", 7387), ("lerobot 2", 9503), ("vd4rl", 7450), ("vd4rl", 49423)])
+def test_damages_that_were_once_neither_read_nor_refused_are_refused(name: str, number: int, tmp_path: Path) -> None:
+    outcome = attack(TARGETS[name], tmp_path, range(number, number + 1), seed=20261121)
+    assert outcome.failures == []

@@ -63,6 +63,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "rate": ({"hz": 1e9, "action": [{"topic": "/cmd"}]}, "hz from above 0 to 1000"),
     "age": ({"hz": 1, "stale_s": 0, "action": [{"topic": "/cmd"}]}, "stale_s above 0"),
     "topic": ({"hz": 1, "action": [{"topic": "/other"}]}, "has no topic /other"),
+    "sentence": ({"hz": 1, "action": [{"topic": "/cmd"}], "instruction": ""}, "instruction's topic has no name"),
 }
 
 

@@ -118,7 +118,16 @@ class Table:
         return Frames(self, index, rows)
 
     def rows(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return some rows of a column of numbers, (T, n)."""
+        """Return some rows of a column of numbers, (T, n).
+
+        Raises:
+            DataError: there is no such column.
+        """
+        if name not in self._columns:
+            raise DataError(
+                f"{self.path}: has no column {name}, only {', '.join(sorted(self._columns))}. "
+                "Restore the file, or meta/info.json, which lists the columns."
+            )
         return self._columns[name][rows]
 
     def contents(self, key: str, rows: NDArray[np.int64]) -> Iterator[bytes | None]:

@@ -24,6 +24,7 @@ SLACK = 2**20
 DAMAGES = (
     OSError,
     EOFError,
+    MemoryError,  # zipfile asks for as many bytes as a damaged directory says
     ValueError,
     KeyError,
     TypeError,
@@ -98,7 +99,8 @@ def _head(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, .
     if dtype.hasobject:
         raise DataError(f"{path}: {name} holds Python objects, which are never unpickled. Save it as numbers.")
     wanted, held = math.prod(shape) * dtype.itemsize, info.file_size - start
-    if wanted != held or min(shape, default=0) < 0 or held > INFLATION * info.compress_size + SLACK:
+    packed = min(info.compress_size, path.stat().st_size)
+    if wanted != held or min(shape, default=0) < 0 or held > INFLATION * packed + SLACK:
         raise DataError(
             f"{path}: {name} claims {wanted} bytes, {held} are said to lie in {info.compress_size} of the file. It may "
             "have been cut off; restore it from a copy."

@@ -137,6 +137,8 @@ def read_map(path: Path, log: Log) -> TopicMap:
         raise DataError(f"{path}: {error}") from error
     if not (math.isfinite(found.hz) and 0 < found.hz <= 1000 and 0 < found.stale_s < math.inf and found.action):
         raise DataError(f"{path}: {file.name}: hz from above 0 to 1000, stale_s above 0 and an action are needed.")
+    if found.instruction == "":
+        raise DataError(f"{path}: {file.name}: the instruction's topic has no name. Name it, or leave it out.")
     absent = [topic for topic in found.topics if topic not in log.channels]
     if absent:
         listed = f"{log.path.name} has no topic {', '.join(absent)}. It holds\n{_listed(log)}"

@@ -48,6 +48,8 @@ PRACTISED = ("place", "push")
 """Skills that are practised; those that few demonstrations teach least."""
 EPOCHS = 6
 """Passes over the decisions of a round."""
+ROUNDS = 56
+"""Rounds of practice: about seven CPU-minutes."""
 MINUTES = 8.0
 """Most CPU time of reinforcement learning."""
 
@@ -119,7 +121,7 @@ def _improvement(start: Path, *, seed: int, shuffle: bool = False) -> RunConfig:
         base,
         seed=seed,
         recipe=GrpoConfig(shuffle=shuffle, mix=dict.fromkeys(PRACTISED, 1.0), epochs=EPOCHS),
-        loop=dataclasses.replace(base.loop, eval_at=()),
+        loop=dataclasses.replace(base.loop, updates=ROUNDS, eval_at=()),
         evaluate=dataclasses.replace(base.evaluate, episodes=50, extra=25, videos=1),
     )
     found = start_from(base, start)

@@ -48,7 +48,7 @@ PRACTISED = ("place", "push")
 """Skills that are practised; those that few demonstrations teach least."""
 EPOCHS = 6
 """Passes over the decisions of a round."""
-ROUNDS = 56
+ROUNDS = {"gaussian": 56, "flow": 40}
 """Rounds of practice: about seven CPU-minutes."""
 MINUTES = 8.0
 """Most CPU time of reinforcement learning."""
@@ -114,14 +114,14 @@ def _imitation(head: str, *, updates: int, seed: int) -> RunConfig:
     )
 
 
-def _improvement(start: Path, *, seed: int, shuffle: bool = False) -> RunConfig:
+def _improvement(head: str, start: Path, *, seed: int, shuffle: bool = False) -> RunConfig:
     """GRPO on the practised skills, every episode from its beginning, from a finished run."""
     base = PRESETS["tabletop-grpo"]("small")
     base = dataclasses.replace(
         base,
         seed=seed,
         recipe=GrpoConfig(shuffle=shuffle, mix=dict.fromkeys(PRACTISED, 1.0), epochs=EPOCHS),
-        loop=dataclasses.replace(base.loop, updates=ROUNDS, eval_at=()),
+        loop=dataclasses.replace(base.loop, updates=ROUNDS[head], eval_at=()),
         evaluate=dataclasses.replace(base.evaluate, episodes=50, extra=25, videos=1),
     )
     found = start_from(base, start)
@@ -170,7 +170,7 @@ def _trio(head: str, updates: int, *, learn: bool) -> Trio:
     found = Trio([], [], [])
     for seed in SEEDS:
         start = _done(_imitation(head, updates=updates, seed=seed), learn=learn)
-        improved = None if start is None else _done(_improvement(start, seed=seed), learn=learn)
+        improved = None if start is None else _done(_improvement(head, start, seed=seed), learn=learn)
         if start is None or improved is None:
             continue
         more = _equal_updates(start, improved, updates)
@@ -227,7 +227,7 @@ def _shuffled(*, learn: bool) -> Iterator[Row]:
     starts, shuffled = [], []
     for seed in SEEDS:
         start = _done(_imitation("gaussian", updates=WEAK["gaussian"], seed=seed), learn=learn)
-        path = None if start is None else _done(_improvement(start, seed=seed, shuffle=True), learn=learn)
+        path = None if start is None else _done(_improvement("gaussian", start, seed=seed, shuffle=True), learn=learn)
         if start is not None and path is not None:
             starts.append(start)
             shuffled.append(path)

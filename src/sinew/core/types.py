@@ -331,8 +331,10 @@ class Features:
 
     Attributes:
         tokens: (B, N, D). mask: (B, N) bool, True for real tokens; None means all.
-        cache: per-layer keys and values for a head with joint attention.
-        decode: continues the language model, for a head that decodes through it.
+        cache: per-layer keys and values (B, heads, N, size), positions applied, for a head with joint attention;
+            ``mask`` says which of the N count here, too.
+        decode: continues the language model behind the tokens, for a head that decodes through it: embeddings
+            (B, M, D) from the first one on to hidden states (B, M, D), each looking at those up to it.
     """
 
     tokens: Tensor

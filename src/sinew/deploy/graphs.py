@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from sinew.models.actions import pooled
+from sinew.models.summary import pooled
 
 if TYPE_CHECKING:
     from sinew.core.types import ActionHead

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from sinew.core.types import Batch, Features, RobotSpec
+    from sinew.core.types import Batch, RobotSpec
 
 
 class ActionLoss(nn.Module):
@@ -73,13 +73,3 @@ def normal_log_prob(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def bits_log_prob(logits: Tensor, bits: Tensor) -> Tensor:
     """Return the log-probability of 0 or 1 under the logit of 1, elementwise."""
     return functional.logsigmoid(torch.where(bits > 0.5, logits, -logits))
-
-
-def pooled(features: Features) -> Tensor:
-    """Return the mean of the real tokens, (B, D)."""
-    if features.tokens.shape[1] == 1:
-        return features.tokens[:, 0]
-    if features.mask is None:
-        return features.tokens.mean(dim=1)
-    share = features.mask / features.mask.sum(dim=1, keepdim=True)
-    return torch.einsum("bnd,bn->bd", features.tokens, share)

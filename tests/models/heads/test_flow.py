@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sinew.core.types import Features, RobotSpec
-from sinew.models.config import FlowHeadConfig
+from sinew.models.heads.config import ONE_TOKEN, FlowHeadConfig
 from sinew.models.heads.flow import FlowHead
 
 MEAN, STD = 1.5, 0.4
@@ -17,7 +17,7 @@ MEAN, STD = 1.5, 0.4
 
 def head_with(spec: RobotSpec, *, steps: int, noise: float) -> FlowHead:
     torch.manual_seed(0)
-    return FlowHead(FlowHeadConfig(width=16, layers=1, steps=steps, noise=noise), 8, 3, spec)
+    return FlowHead(FlowHeadConfig(width=16, layers=1, steps=steps, noise=noise), 8, 3, spec, ONE_TOKEN)
 
 
 def exact(context: Tensor, chunk: Tensor, time: Tensor) -> Tensor:

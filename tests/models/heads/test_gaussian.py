@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sinew.core.types import Batch, Features, RobotSpec
-from sinew.models.config import GaussianHeadConfig
+from sinew.models.heads.config import ONE_TOKEN, GaussianHeadConfig
 from sinew.models.heads.gaussian import GaussianHead
 
 Draw = Callable[..., Batch[Tensor]]
@@ -20,7 +20,7 @@ Draw = Callable[..., Batch[Tensor]]
 @pytest.fixture
 def head(two_cameras: RobotSpec) -> GaussianHead:
     """A head whose mean and logits are all 0, for two continuous actions and a two-valued one."""
-    head = GaussianHead(GaussianHeadConfig(hidden=(4,), least_std=0.1, most_std=0.5), 8, 3, two_cameras)
+    head = GaussianHead(GaussianHeadConfig(hidden=(4,), least_std=0.1, most_std=0.5), 8, 3, two_cameras, ONE_TOKEN)
     for parameter in head.net.parameters():
         torch.nn.init.zeros_(parameter)
     return head

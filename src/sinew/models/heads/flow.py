@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sinew.models.actions import ActionLoss, bits_log_prob, normal_log_prob, pooled
+from sinew.models.actions import ActionLoss, bits_log_prob, normal_log_prob
+from sinew.models.summary import Summary
 
 if TYPE_CHECKING:
     from sinew.core.types import Batch, Features, RobotSpec
-    from sinew.models.config import FlowHeadConfig
+    from sinew.models.heads.config import FeatureLayout, FlowHeadConfig
 
 
 class FlowHead(nn.Module):
@@ -30,13 +31,17 @@ class FlowHead(nn.Module):
 
     Args:
         config: sizes and Euler steps.
-        width: D of the features; tokens are averaged.
+        width: D of the features.
         horizon: H.
         spec: whose A actions.
+        layout: what the features hold.
     """
 
-    def __init__(self, config: FlowHeadConfig, width: int, horizon: int, spec: RobotSpec) -> None:
+    def __init__(
+        self, config: FlowHeadConfig, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout
+    ) -> None:
         super().__init__()
+        self.summary = Summary(width, layout)
         self.horizon, self.steps, self.size, self.noise = horizon, config.steps, spec.action_size, config.noise
         self.loss_per_row = ActionLoss(spec, config.binary_weight)
         flat = horizon * spec.action_size
@@ -65,7 +70,7 @@ class FlowHead(nn.Module):
 
     def loss(self, features: Features, batch: Batch[Tensor]) -> Tensor:
         """Return the loss per row, (B,); noise and time come from torch's generator."""
-        context = pooled(features)
+        context = self.summary(features)
         noise = torch.randn_like(batch.actions)
         time = torch.rand(len(context), device=context.device)
         mixed = torch.lerp(noise, batch.actions, time[:, None, None])
@@ -74,7 +79,7 @@ class FlowHead(nn.Module):
 
     def sample(self, features: Features, noise: Tensor | None = None) -> Tensor:
         """Return chunks (B, H, A) at unit scale from ``noise`` (B, H, A), drawn here when None."""
-        context = pooled(features)
+        context = self.summary(features)
         chunk = torch.randn(len(context), self.horizon, self.size, device=context.device) if noise is None else noise
         for step in range(self.steps):
             time = torch.full((len(context),), step / self.steps, device=context.device)
@@ -104,7 +109,7 @@ class FlowHead(nn.Module):
 
     def rollout(self, features: Features) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Draw chunks (B, H, A) at unit scale; the trace is the chain (B, K + 1, H, A) and two-valued actions' bits."""
-        context = pooled(features)
+        context = self.summary(features)
         chain = [torch.randn(len(context), self.horizon, self.size, device=context.device)]
         for step in range(self.steps):
             now = torch.full((len(context),), step, device=context.device)
@@ -116,7 +121,7 @@ class FlowHead(nn.Module):
 
     def log_prob(self, features: Features, trace: Mapping[str, Tensor]) -> Tensor:
         """Return (B, (K + 1) H): the K transitions of each step, one after the other, then its two-valued actions."""
-        context, chain, binary = pooled(features), trace["chain"], self.loss_per_row.binary
+        context, chain, binary = self.summary(features), trace["chain"], self.loss_per_row.binary
         rows = len(context)
         steps = torch.arange(self.steps, device=context.device).repeat(rows)
         each = context.repeat_interleave(self.steps, dim=0)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sinew.models.actions import ActionLoss, bits_log_prob, normal_log_prob, pooled
+from sinew.models.actions import ActionLoss, bits_log_prob, normal_log_prob
+from sinew.models.summary import Summary
 
 if TYPE_CHECKING:
     from sinew.core.types import Batch, Features, RobotSpec
-    from sinew.models.config import GaussianHeadConfig
+    from sinew.models.heads.config import FeatureLayout, GaussianHeadConfig
 
 
 class GaussianHead(nn.Module):
@@ -30,13 +31,17 @@ class GaussianHead(nn.Module):
 
     Args:
         config: hidden widths, loss weight and the range of the deviations.
-        width: D of the features; tokens are averaged.
+        width: D of the features.
         horizon: H.
         spec: whose A actions.
+        layout: what the features hold.
     """
 
-    def __init__(self, config: GaussianHeadConfig, width: int, horizon: int, spec: RobotSpec) -> None:
+    def __init__(
+        self, config: GaussianHeadConfig, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout
+    ) -> None:
         super().__init__()
+        self.summary = Summary(width, layout)
         self.config, self.shape = config, (horizon, spec.action_size)
         self.actions = ActionLoss(spec, config.binary_weight)
         sizes = [width, *config.hidden]
@@ -49,7 +54,7 @@ class GaussianHead(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Return raw chunks (B, H, A): means, and logits where two-valued."""
-        return self.net(pooled(features)).unflatten(-1, self.shape)
+        return self.net(self.summary(features)).unflatten(-1, self.shape)
 
     @property
     def std(self) -> Tensor:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from sinew.models.actions import ActionLoss, pooled
+from sinew.models.actions import ActionLoss
+from sinew.models.summary import Summary
 
 if TYPE_CHECKING:
     from sinew.core.types import Batch, Features, RobotSpec
-    from sinew.models.config import MlpHeadConfig
+    from sinew.models.heads.config import FeatureLayout, MlpHeadConfig
 
 
 class MlpHead(nn.Module):
@@ -21,13 +22,15 @@ class MlpHead(nn.Module):
 
     Args:
         config: hidden widths and loss weight.
-        width: D of the features; tokens are averaged.
+        width: D of the features.
         horizon: H.
         spec: whose A actions.
+        layout: what the features hold.
     """
 
-    def __init__(self, config: MlpHeadConfig, width: int, horizon: int, spec: RobotSpec) -> None:
+    def __init__(self, config: MlpHeadConfig, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout) -> None:
         super().__init__()
+        self.summary = Summary(width, layout)
         self.horizon = horizon
         self.loss_per_row = ActionLoss(spec, config.binary_weight)
         sizes = [width, *config.hidden]
@@ -38,7 +41,7 @@ class MlpHead(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Return raw chunks (B, H, A): values, and logits where two-valued."""
-        return self.net(pooled(features)).unflatten(-1, (self.horizon, -1))
+        return self.net(self.summary(features)).unflatten(-1, (self.horizon, -1))
 
     def loss(self, features: Features, batch: Batch[Tensor]) -> Tensor:
         """Return the loss per row, (B,)."""

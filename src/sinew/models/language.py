@@ -52,18 +52,25 @@ class Words:
 
 
 class WordIds:
-    """Turns instructions into ids, remembering those it has seen."""
+    """Turns instructions into ids, remembering those it has seen.
 
-    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
+    Args:
+        tokenizer: that knows the words.
+        max_tokens: longest instruction; longer ones are cut.
+        padding: id of padding.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int, padding: int = 0) -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
+        self.padding = padding
         self.known: dict[str, list[int]] = {}
 
     def __call__(self, instructions: Sequence[str]) -> Tensor:
-        """Return ids (B, N) int64, padded with 0; an empty instruction is one padding id."""
+        """Return ids (B, N) int64, padded; an empty instruction is one padding id."""
         rows = [self._ids(sentence) for sentence in instructions]
         longest = max(1, max(len(row) for row in rows))
-        return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        return torch.tensor([row + [self.padding] * (longest - len(row)) for row in rows])
 
     def _ids(self, sentence: str) -> list[int]:
         ids = self.known.get(sentence)

@@ -1,0 +1,227 @@
+"""Settings of pretrained encoders and of what joins them; light to import, built on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Frozen = int | Literal["all"]
+"""How much of an encoder stays as it is: its embeddings and that many first layers, or "all"."""
+
+
+@dataclass(frozen=True)
+class VitSizes:
+    """Sizes of a vision transformer with random weights.
+
+    Attributes:
+        image: side of the square image it reads [px].
+        patch: side of a patch [px].
+        width: D of its tokens. layers: its blocks. heads: attention heads.
+    """
+
+    image: int = 32
+    patch: int = 8
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+
+
+@dataclass(frozen=True)
+class ResnetSizes:
+    """Sizes of a residual network with random weights; the images are halved at each stage but the first.
+
+    Attributes:
+        image: side of the square image it reads [px].
+        stem: channels of the first convolution, which with its pooling quarters the image.
+        widths: channels of each stage.
+        depths: blocks of each stage.
+        block: two convolutions (18 and 34 layers) or three (50 and more).
+    """
+
+    image: int = 64
+    stem: int = 16
+    widths: tuple[int, ...] = (16, 32)
+    depths: tuple[int, ...] = (1, 1)
+    block: Literal["basic", "bottleneck"] = "basic"
+
+
+@dataclass(frozen=True)
+class TextSizes:
+    """Sizes of a language transformer with random weights; its vocabulary is that of the policy's tokenizer.
+
+    Attributes:
+        width: D of its tokens. layers: its blocks. heads: attention heads.
+        kv_heads: heads of keys and values where several queries share them.
+        positions: longest text it could read.
+    """
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    kv_heads: int = 2
+    positions: int = 128
+
+
+@dataclass(frozen=True)
+class VitConfig:
+    """A vision transformer of ``transformers``; base of those that differ in their kind alone.
+
+    Attributes:
+        path: id on the hub, or a directory in its layout; empty for random weights of the sizes below.
+        frozen: what stays as it is: the embeddings and that many first layers, or "all".
+        layer: whose output the tokens are, counted from the end: -1 the last one with its norm, -2 as LLaVA has it.
+        random: sizes where no path is given.
+    """
+
+    path: str = ""
+    frozen: Frozen = 0
+    layer: int = -1
+    random: VitSizes = field(default_factory=VitSizes)
+
+
+@dataclass(frozen=True)
+class SiglipConfig(VitConfig):
+    """SigLIP (Zhai 2023, arXiv:2303.15343): taught by captions, each pair for itself."""
+
+    kind: Literal["siglip"] = "siglip"
+
+
+@dataclass(frozen=True)
+class ClipConfig(VitConfig):
+    """CLIP (Radford 2021, arXiv:2103.00020): taught by captions, each batch as a whole."""
+
+    kind: Literal["clip"] = "clip"
+
+
+@dataclass(frozen=True)
+class Dinov2Config(VitConfig):
+    """DINOv2 (Oquab 2023, arXiv:2304.07193): taught by images alone; strong on where things are."""
+
+    kind: Literal["dinov2"] = "dinov2"
+
+
+@dataclass(frozen=True)
+class PlainVitConfig(VitConfig):
+    """ViT (Dosovitskiy 2020, arXiv:2010.11929): taught to classify."""
+
+    kind: Literal["vit"] = "vit"
+
+
+@dataclass(frozen=True)
+class ResnetConfig:
+    """ResNet (He 2015, arXiv:1512.03385) of ``transformers``.
+
+    Attributes:
+        path: id on the hub, or a directory in its layout; empty for random weights of the sizes below.
+        frozen: what stays as it is: the stem and that many first stages, or "all".
+        norm: "frozen" batch norms keep their statistics, as ACT has it; "group" puts group norms in their place, as
+            Diffusion Policy has it and random weights need; None is the one with a path and the other without.
+        random: sizes where no path is given.
+    """
+
+    kind: Literal["resnet"] = "resnet"
+    path: str = ""
+    frozen: Frozen = 0
+    norm: Literal["frozen", "group"] | None = None
+    random: ResnetSizes = field(default_factory=ResnetSizes)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """A language model of ``transformers``; base of those that differ in their kind alone.
+
+    Attributes:
+        path: id on the hub, or a directory in its layout; empty for random weights of the sizes below.
+        frozen: what stays as it is: the embeddings and that many first layers, or "all".
+        max_tokens: longest instruction; longer ones are cut.
+        random: sizes where no path is given.
+    """
+
+    path: str = ""
+    frozen: Frozen = 0
+    max_tokens: int = 32
+    random: TextSizes = field(default_factory=TextSizes)
+
+
+@dataclass(frozen=True)
+class Qwen2Config(TextConfig):
+    """Qwen2 (Yang 2024, arXiv:2407.10671): a causal language model."""
+
+    kind: Literal["qwen2"] = "qwen2"
+
+
+@dataclass(frozen=True)
+class BertConfig(TextConfig):
+    """BERT (Devlin 2018, arXiv:1810.04805): reads a sentence in both directions."""
+
+    kind: Literal["bert"] = "bert"
+
+
+@dataclass(frozen=True)
+class ClipTextConfig(TextConfig):
+    """The text side of CLIP (Radford 2021, arXiv:2103.00020)."""
+
+    kind: Literal["clip_text"] = "clip_text"
+
+
+AnyVitConfig = SiglipConfig | ClipConfig | Dinov2Config | PlainVitConfig
+AnyEncoderConfig = AnyVitConfig | ResnetConfig
+AnyTextConfig = Qwen2Config | BertConfig | ClipTextConfig
+ENCODERS: dict[str, type[AnyEncoderConfig]] = {
+    "siglip": SiglipConfig,
+    "clip": ClipConfig,
+    "dinov2": Dinov2Config,
+    "vit": PlainVitConfig,
+    "resnet": ResnetConfig,
+}
+TEXT_ENCODERS: dict[str, type[AnyTextConfig]] = {"qwen2": Qwen2Config, "bert": BertConfig, "clip_text": ClipTextConfig}
+
+
+@dataclass(frozen=True)
+class MlpProjectorConfig:
+    """Each token by itself through two layers (LLaVA-1.5, Liu 2023, arXiv:2310.03744).
+
+    Attributes:
+        hidden: width between the layers, of the output's.
+    """
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: float = 1.0
+
+
+@dataclass(frozen=True)
+class AttentionProjectorConfig:
+    """Tokens of every image see each other on the way.
+
+    Attributes:
+        layers: transformer blocks at the output's width.
+        heads: attention heads.
+    """
+
+    kind: Literal["attention"] = "attention"
+    layers: int = 1
+    heads: int = 4
+
+
+@dataclass(frozen=True)
+class PerceiverProjectorConfig:
+    """A fixed number of latents read an image (Perceiver resampler of Flamingo, Alayrac 2022, arXiv:2204.14198).
+
+    Attributes:
+        latents: tokens that leave, however many enter.
+        layers: rounds of reading.
+        heads: attention heads.
+    """
+
+    kind: Literal["perceiver"] = "perceiver"
+    latents: int = 16
+    layers: int = 2
+    heads: int = 4
+
+
+AnyProjectorConfig = MlpProjectorConfig | AttentionProjectorConfig | PerceiverProjectorConfig
+PROJECTORS: dict[str, type[AnyProjectorConfig]] = {
+    "mlp": MlpProjectorConfig,
+    "attention": AttentionProjectorConfig,
+    "perceiver": PerceiverProjectorConfig,
+}

@@ -1,0 +1,194 @@
+"""Images to patch tokens through vision models of ``transformers``, each with its own preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from sinew.core.errors import CheckpointError, ConfigError
+from sinew.core.files import write_json
+from sinew.models.encoder_config import AnyEncoderConfig, ResnetConfig
+from sinew.models.pixels import HALVES, IMAGENET, OPENAI, Pixels, Preprocess, read_pixels
+from sinew.models.pretrained import Freezable, fetch, load_weights, read_blueprint, transformers_class
+
+
+@dataclass(frozen=True)
+class Tower:
+    """What ``transformers`` calls the parts of a vision model.
+
+    Attributes:
+        module: below ``transformers.models``.
+        model: class. blueprint: class of its configuration.
+        types: see ``read_blueprint``.
+        layers: path of its layers.
+        embeddings: paths of what comes before them.
+        norm: path of what comes after the last one; "" where nothing does.
+        unused: path of what only a pooled output would need.
+        extra: tokens before the patches.
+        colours: mean and deviation of its images where none are given.
+        options: of the configuration with random weights. arguments: of the model's class.
+    """
+
+    module: str
+    model: str
+    blueprint: str
+    types: Mapping[str, str]
+    layers: str
+    embeddings: tuple[str, ...]
+    norm: str
+    unused: tuple[str, ...]
+    extra: int
+    colours: tuple[tuple[float, ...], tuple[float, ...]]
+    options: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+
+
+TOWERS = {
+    "siglip": Tower(
+        "siglip", "SiglipVisionModel", "SiglipVisionConfig", {"siglip_vision_model": "", "siglip": "vision_config"},
+        "encoder.layers", ("embeddings",), "post_layernorm", (), 0, HALVES, {"vision_use_head": False}, {},
+    ),
+    "clip": Tower(
+        "clip", "CLIPVisionModel", "CLIPVisionConfig", {"clip_vision_model": "", "clip": "vision_config"},
+        "encoder.layers", ("embeddings", "pre_layrnorm"), "", ("post_layernorm",), 1, OPENAI, {}, {},
+    ),
+    "dinov2": Tower(
+        "dinov2", "Dinov2Model", "Dinov2Config", {"dinov2": ""},
+        "encoder.layer", ("embeddings",), "layernorm", (), 1, IMAGENET, {}, {},
+    ),
+    "vit": Tower(
+        "vit", "ViTModel", "ViTConfig", {"vit": ""},
+        "layers", ("embeddings",), "layernorm", (), 1, HALVES, {}, {"add_pooling_layer": False},
+    ),
+    "resnet": Tower(
+        "resnet", "ResNetModel", "ResNetConfig", {"resnet": ""},
+        "encoder.stages", ("embedder",), "", ("pooler",), 0, IMAGENET, {}, {},
+    ),
+}  # fmt: skip
+
+
+class VisionEncoder(Freezable):
+    """One vision model: camera images in, tokens of patches out, row by row from the top left.
+
+    Args:
+        config: its kind, and where its weights come from.
+        blueprint: directory that ``save`` wrote, to be built like that with random weights; None goes by ``config``.
+
+    Attributes:
+        width: D of the tokens.
+        grid: (rows, columns) of the patches.
+
+    Raises:
+        CheckpointError: what ``config.path`` names is missing, broken or of another kind.
+        ConfigError: a setting does not fit the model.
+    """
+
+    def __init__(self, config: AnyEncoderConfig, blueprint: Path | None = None) -> None:
+        super().__init__()
+        tower = TOWERS[config.kind]
+        place = blueprint or (fetch(config.path) if config.path else None)
+        self.settings = _settings(config, tower, place)
+        pixels = read_pixels(place) if place else _random_pixels(config, tower)
+        kind = transformers_class(tower.module, tower.model)
+        if place is None or blueprint:
+            self.model: nn.Module = kind(self.settings, **tower.arguments)
+        else:
+            self.model = load_weights(kind, self.settings, place, **tower.arguments)
+        self.preprocess = Preprocess(pixels)
+        self.extra = tower.extra
+        for unused in tower.unused:
+            self.model.set_submodule(unused, nn.Identity())
+        layers: Any = self.model.get_submodule(tower.layers)
+        if isinstance(config, ResnetConfig):
+            self.width, self.grid = self.settings.hidden_sizes[-1], _resnet_grid(self.settings, pixels.size)
+            self._fix_norms(config)
+        else:
+            self.width, self.grid = self.settings.hidden_size, _vit_grid(self.settings, pixels.size, config.kind)
+            self._cut(config.layer, layers, tower.norm)
+        self.freeze_first(config.frozen, layers, [self.model.get_submodule(path) for path in tower.embeddings])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return tokens (B, N, D) of images (B, 3, h, w) uint8, N the cells of ``grid``."""
+        hidden = self.model(self.preprocess(images)).last_hidden_state
+        if hidden.ndim == 4:
+            return hidden.flatten(2).transpose(1, 2)
+        return hidden[:, self.extra :]
+
+    def save(self, directory: Path) -> None:
+        """Write what it takes to build this encoder again, but for weights, into an existing directory."""
+        write_json(directory / "config.json", self.settings.to_dict())
+        write_json(directory / "preprocessor_config.json", self.preprocess.pixels.to_dict())
+
+    def _cut(self, layer: int, layers: nn.ModuleList, norm: str) -> None:
+        """Leave out what comes after the layer that is wanted."""
+        mask_token = getattr(self.model.get_submodule("embeddings"), "mask_token", None)
+        if mask_token is not None:
+            mask_token.requires_grad_(requires_grad=False)  # for pretraining only
+        if layer == -1:
+            return
+        if not -len(layers) <= layer < 0:
+            raise ConfigError(f"layer {layer}: there are {len(layers)}, counted from the end, -1 being the last.")
+        del layers[len(layers) + 1 + layer :]
+        if norm:
+            self.model.set_submodule(norm, nn.Identity())
+
+    def _fix_norms(self, config: ResnetConfig) -> None:
+        """Keep the statistics of batch norms, or put group norms in their place."""
+        norms = {name: part for name, part in self.model.named_modules() if isinstance(part, nn.BatchNorm2d)}
+        if (config.norm or ("frozen" if config.path else "group")) == "frozen":
+            self.freeze(norms.values())
+            return
+        for name, part in norms.items():
+            channels = part.num_features
+            self.model.set_submodule(name, nn.GroupNorm(max(1, channels // 16), channels))
+
+
+def _settings(config: AnyEncoderConfig, tower: Tower, place: Path | None) -> Any:  # noqa: ANN401  (of transformers)
+    kind = transformers_class(tower.module, tower.blueprint)
+    if place is not None:
+        settings = read_blueprint(kind, place, tower.types)
+        for name, value in tower.options.items():
+            setattr(settings, name, value)
+        return settings
+    if isinstance(config, ResnetConfig):
+        sizes = config.random
+        return kind(
+            embedding_size=sizes.stem,
+            hidden_sizes=list(sizes.widths),
+            depths=list(sizes.depths),
+            layer_type=sizes.block,
+        )
+    return kind(
+        hidden_size=config.random.width,
+        num_hidden_layers=config.random.layers,
+        num_attention_heads=config.random.heads,
+        image_size=config.random.image,
+        patch_size=config.random.patch,
+        attn_implementation="sdpa",
+        **({"mlp_ratio": 4} if config.kind == "dinov2" else {"intermediate_size": 4 * config.random.width}),
+        **tower.options,
+    )
+
+
+def _random_pixels(config: AnyEncoderConfig, tower: Tower) -> Pixels:
+    return Pixels((config.random.image, config.random.image), *tower.colours)
+
+
+def _vit_grid(settings: Any, size: tuple[int, int], kind: str) -> tuple[int, int]:  # noqa: ANN401  (of transformers)
+    """Return the patches of an image; DINOv2 fits its positions to any size, the others have one."""
+    if kind != "dinov2" and size != (settings.image_size, settings.image_size):
+        raise CheckpointError(
+            f"config.json is of images of {settings.image_size} pixels, preprocessor_config.json of "
+            f"{size[0]} x {size[1]}. Take both files from one model."
+        )
+    return size[0] // settings.patch_size, size[1] // settings.patch_size
+
+
+def _resnet_grid(settings: Any, size: tuple[int, int]) -> tuple[int, int]:  # noqa: ANN401  (of transformers)
+    halvings = 1 + len(settings.hidden_sizes) + int(settings.downsample_in_first_stage)
+    scale = 2**halvings
+    return -(-size[0] // scale), -(-size[1] // scale)

@@ -1,0 +1,162 @@
+"""Reading models in the Hugging Face layout: from the hub or a directory, whole or as a blueprint, parts frozen."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from sinew.core.errors import CheckpointError, ConfigError, require
+from sinew.core.files import read_json
+
+if TYPE_CHECKING:
+    from sinew.models.encoder_config import Frozen
+
+WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+"""Files that are fetched from the hub: never pickles."""
+EXTRA = "vlm"
+"""The extra of this distribution that brings ``transformers`` and ``peft``."""
+
+
+def fetch(path: str) -> Path:
+    """Return the directory of a model: ``path`` itself, or where the hub's copy lies on this machine.
+
+    Raises:
+        CheckpointError: there is neither.
+    """
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return place
+    if place.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1:
+        raise CheckpointError(f"{path}: no such directory. Name one in the Hugging Face layout, or an id on the hub.")
+    hub = require("huggingface_hub", extra=EXTRA)
+    errors = importlib.import_module("huggingface_hub.errors")
+    try:
+        return Path(hub.snapshot_download(path, allow_patterns=list(WANTED)))
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.HFValidationError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: neither a directory nor to be had from the hub ({type(error).__name__}: {error}). "
+            "Check the id and the network, or download it and name its directory."
+        ) from error
+
+
+def transformers_class(module: str, name: str) -> Any:  # noqa: ANN401  (a class of an optional package)
+    """Return a class of ``transformers.models``, which is imported now and no earlier.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    require("transformers", extra=EXTRA)
+    return getattr(importlib.import_module(f"transformers.models.{module}"), name)
+
+
+def read_blueprint(kind: Any, place: Path, types: Mapping[str, str]) -> Any:  # noqa: ANN401  (a class of transformers)
+    """Return the configuration that a directory holds.
+
+    Args:
+        kind: configuration class of ``transformers``.
+        place: in the Hugging Face layout.
+        types: from each ``model_type`` that fits to the key its part lies under, "" for the whole.
+
+    Raises:
+        CheckpointError: there is none, or it is another kind of model.
+    """
+    if not (place / "config.json").is_file():
+        raise CheckpointError(f"{place}: no config.json. Name a directory in the Hugging Face layout.")
+    content = read_json(place / "config.json")
+    found = content.get("model_type")
+    if found not in types:
+        raise CheckpointError(
+            f"{place}/config.json: model_type {found!r}, wanted {' or '.join(map(repr, types))}. "
+            "Choose the kind of encoder that fits, or another directory."
+        )
+    part = types[found]
+    return kind.from_dict(content[part] if part else content)
+
+
+def load_weights(kind: Any, blueprint: Any, place: Path, **options: Any) -> nn.Module:  # noqa: ANN401
+    """Return a model with the weights of a directory, in float32.
+
+    Args:
+        kind: model class of ``transformers``.
+        blueprint: its configuration.
+        place: in the Hugging Face layout; safetensors only, in one file or in shards.
+        options: of the model class.
+
+    Raises:
+        CheckpointError: weights are missing, of another shape or unreadable.
+    """
+    try:
+        with quiet():
+            model, report = kind.from_pretrained(
+                place,
+                config=blueprint,
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+                local_files_only=True,
+                **options,
+            )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{place}: its weights cannot be used ({error}). Fetch it again.") from error
+    wrong = sorted(str(name) for key in ("missing_keys", "mismatched_keys") for name in report[key])
+    if wrong:
+        raise CheckpointError(
+            f"{place}: {len(wrong)} weights of {kind.__name__} are missing or of another shape, such as "
+            f"{', '.join(wrong[:3])}. Fetch it again, or choose the kind of encoder that fits."
+        )
+    return model
+
+
+@contextlib.contextmanager
+def quiet() -> Generator[None]:
+    """Keep ``transformers`` from printing bars and advice; what matters is said by our own errors."""
+    logging = importlib.import_module("transformers.utils.logging")
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+class Freezable(nn.Module):
+    """A module some parts of which may stay as they are: without gradients and always in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fixed: list[nn.Module] = []
+
+    def freeze(self, parts: Iterable[nn.Module]) -> None:
+        """Let these parts stay as they are from now on."""
+        for part in parts:
+            self.fixed.append(part.requires_grad_(requires_grad=False).eval())
+
+    def train(self, mode: bool = True) -> Freezable:  # noqa: FBT001, FBT002  (torch's signature)
+        """Set the mode of everything that is not frozen."""
+        super().train(mode)
+        for part in self.fixed:
+            part.eval()
+        return self
+
+    def freeze_first(self, frozen: Frozen, layers: nn.ModuleList, embeddings: Iterable[nn.Module]) -> None:
+        """Freeze as a setting says: nothing, the embeddings and some first layers, or all.
+
+        Raises:
+            ConfigError: there are not as many layers.
+        """
+        if frozen == "all":
+            self.freeze(self.children())
+            return
+        if not 0 <= frozen <= len(layers):
+            raise ConfigError(f"frozen {frozen}: there are {len(layers)} layers. Name at most as many, or 'all'.")
+        if frozen:
+            self.freeze([*embeddings, *layers[:frozen]])

@@ -1,0 +1,90 @@
+"""Language encoders: the outputs of transformers on the same weights, whatever stands beside a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+import hub_models
+from sinew.core.errors import CheckpointError, ConfigError
+from sinew.models.encoder_config import TEXT_ENCODERS, BertConfig, Qwen2Config
+from sinew.models.language import WordIds
+from sinew.models.text_encoders import PADDING, TextEncoder, tokenizer_of
+
+WORDS = ("go to the left thing", "put it down now", "")
+
+
+def ids_of(tokenizer: Tokenizer) -> torch.Tensor:
+    return WordIds(tokenizer, 32, padding=PADDING)(WORDS)
+
+
+@pytest.mark.parametrize("kind", TEXT_ENCODERS)
+def test_a_directory_gives_the_outputs_of_transformers(kind: str, tmp_path: Path) -> None:
+    model = hub_models.text(kind, tmp_path)
+    model = model.model if kind == "qwen2" else model.bert if kind == "bert" else model
+    config = TEXT_ENCODERS[kind](path=str(tmp_path))
+    tokenizer = tokenizer_of(config, ())
+    encoder = TextEncoder(config, tokenizer.get_vocab_size()).eval()
+    ids = ids_of(tokenizer)
+    with torch.no_grad():
+        words = encoder(ids)
+        for row, sentence in enumerate(WORDS[:2]):
+            alone = torch.tensor([tokenizer.encode(sentence).ids])
+            wanted = model(input_ids=alone).last_hidden_state[0]
+            assert int(words.mask[row].sum()) == alone.shape[1]
+            torch.testing.assert_close(words.tokens[row, : alone.shape[1]], wanted, rtol=0, atol=1e-6)
+    assert words.mask[2, 0]
+    assert words.tokens.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", TEXT_ENCODERS)
+def test_random_weights_speak_the_words_heard_and_run_on_meta(kind: str) -> None:
+    config = TEXT_ENCODERS[kind]()
+    tokenizer = tokenizer_of(config, hub_models.SENTENCES)
+    encoder = TextEncoder(config, tokenizer.get_vocab_size())
+    ids = ids_of(tokenizer)
+    words = encoder(ids)
+    assert words.tokens.shape == words.plain.shape == (*ids.shape, encoder.width)
+    words.tokens[words.mask].square().mean().backward()
+    assert sum(value.grad is not None for value in encoder.parameters()) == len(list(encoder.parameters()))
+    assert encoder.to("meta")(ids.to("meta")).tokens.shape == words.tokens.shape
+
+
+@pytest.mark.parametrize("kind", TEXT_ENCODERS)
+def test_a_saved_blueprint_builds_the_same_encoder(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "kept").mkdir()
+    hub_models.text(kind, tmp_path / "model")
+    config = TEXT_ENCODERS[kind](path=str(tmp_path / "model"), frozen="all")
+    tokenizer = tokenizer_of(config, ())
+    encoder = TextEncoder(config, tokenizer.get_vocab_size())
+    encoder.save(tmp_path / "kept")
+    again = TextEncoder(config, tokenizer.get_vocab_size(), blueprint=tmp_path / "kept")
+    again.load_state_dict(encoder.state_dict())
+    ids = ids_of(tokenizer)
+    assert torch.equal(again(ids).tokens, encoder(ids).tokens)
+    assert not any(value.requires_grad for value in again.parameters())
+    assert not again.train().model.training
+
+
+def test_cutting_a_long_sentence_keeps_what_stands_around_it(tmp_path: Path) -> None:
+    hub_models.text("bert", tmp_path)
+    tokenizer = tokenizer_of(BertConfig(path=str(tmp_path), max_tokens=4), ())
+    assert tokenizer.encode(" ".join(WORDS)).tokens[::3] == ["[CLS]", "[SEP]"]
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    hub_models.text("qwen2", tmp_path)
+    config = Qwen2Config(path=str(tmp_path))
+    with pytest.raises(CheckpointError, match="the model knows 304 tokens, the tokenizer makes 305"):
+        TextEncoder(config, 305)
+    with pytest.raises(ConfigError, match="max_tokens 41: this qwen2 reads at most 40"):
+        TextEncoder(Qwen2Config(path=str(tmp_path), max_tokens=41), 300)
+    with pytest.raises(CheckpointError, match="model_type 'qwen2', wanted 'bert'"):
+        TextEncoder(BertConfig(path=str(tmp_path)), 300)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match="no tokenizer"):
+        tokenizer_of(config, ())

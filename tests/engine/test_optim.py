@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -92,6 +94,87 @@ def test_a_step_asks_nothing_of_the_host_where_waiting_costs() -> None:
         assert optim.step(module(torch.ones(1, 2, device="meta")).sum()).is_meta
         ema.update()
     assert ema.module().weight.is_meta
+
+
+def test_a_long_run_warms_up_for_2000_steps_and_any_number_can_be_named() -> None:
+    assert learning_rate(OptimConfig(lr=1.0, warmup=0.03), 999, 1_000_000) == pytest.approx(0.5)
+    assert learning_rate(OptimConfig(lr=1.0, warmup=5000), 999, 1_000_000) == pytest.approx(0.2)
+
+
+class Parts(nn.Module):
+    """Two layers and what stands between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eyes = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm((1, 2)))
+        self.head = nn.Linear(2, 1)
+
+    def loss(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.eyes(x[:, None])).square().sum()
+
+
+def test_parts_learn_at_their_own_rates_and_norms_of_any_shape_do_not_decay() -> None:
+    module = Parts()
+    config = OptimConfig(lr=1.0, warmup=1, weight_decay=0.5, parts={"eyes": 0.1, "eyes.1": 0.0})
+    optim = Optim(module, config, 10)
+    optim.step(module.loss(torch.ones(1, 2)))
+    found = {(group["lr"], group["weight_decay"]): len(group["params"]) for group in optim.adamw.param_groups}
+    assert found == {(1.0, 0.5): 1, (1.0, 0.0): 1, (0.1, 0.5): 1, (0.1, 0.0): 1}
+    assert not module.eyes[1].weight.requires_grad
+    plain = Optim(Parts(), OptimConfig(weight_decay=0.5), 10)
+    assert [len(group["params"]) for group in plain.adamw.param_groups] == [2, 4]
+
+
+@pytest.mark.parametrize("parts", [{"ears": 1.0}, {"eye": 0.5}, {"eyes": -1.0}])
+def test_unknown_parts_are_refused_with_those_there_are(parts: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"There are eyes, head, eyes\.0, eyes\.1, head\.weight"):
+        Optim(Parts(), OptimConfig(parts=parts), 10)
+
+
+def test_a_batch_in_pieces_is_the_same_step_and_bad_in_any_piece_is_bad() -> None:
+    x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    whole, cut = Parts(), Parts()
+    cut.load_state_dict(whole.state_dict())
+    optims = Optim(whole, OptimConfig(), 10), Optim(cut, OptimConfig(accumulate=3), 10)
+    norms = [
+        optims[0].step(whole.loss(x)),
+        optims[1].step([partial(cut.loss, part) for part in x.split(2)]),
+    ]
+    torch.testing.assert_close(norms[0], norms[1])
+    torch.testing.assert_close(whole.state_dict(), cut.state_dict())
+    bad = x.clone()
+    bad[2] = float("nan")
+    optims[1].step([partial(cut.loss, part) for part in bad.split(2)])
+    assert int(optims[1].bad_run) == 1
+    torch.testing.assert_close(whole.state_dict(), cut.state_dict())
+
+
+def test_bf16_computes_in_halves_and_keeps_weights_and_moments_whole() -> None:
+    module = linear()
+    optim = Optim(module, OptimConfig(precision="bf16"), 10)
+    seen: list[torch.dtype] = []
+
+    def loss() -> torch.Tensor:
+        out = module(torch.ones(1, 2))
+        seen.append(out.dtype)
+        return out.float().sum()
+
+    optim.step([loss])
+    assert seen == [torch.bfloat16]
+    assert {item.dtype for item in (*module.parameters(), optim.adamw.state[module.weight]["exp_avg"])} == {
+        torch.float32
+    }
+
+
+def test_all_processes_skip_what_is_bad_in_one() -> None:
+    module = linear()
+    before = copy.deepcopy(module.state_dict())
+    optim = Optim(module, OptimConfig(), 10)
+    optim.agree = lambda bad: bad.fill_(1.0)
+    optim.step(module(torch.ones(1, 2)).sum())
+    torch.testing.assert_close(module.state_dict(), before, rtol=0, atol=0)
+    assert int(optim.bad_total) == 1
 
 
 def test_frozen_modules_are_refused() -> None:

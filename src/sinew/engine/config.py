@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -12,10 +15,16 @@ class OptimConfig:
     Attributes:
         lr: peak learning rate.
         weight_decay: on matrices only, not on norms and biases.
-        warmup: share of the updates until the peak.
+        warmup: share of the steps until the peak, 2,000 steps at most; from 1 on, that many steps.
         final: last learning rate as a share of the peak.
         clip: largest gradient norm.
         ema: decay of the averaged weights per update; 0 keeps none.
+        parts: learning rates of parts, as shares of ``lr``, by the beginning of their parameters' names, such as
+            network.vision; the longest that fits counts, and 0 freezes a part.
+        accumulate: pieces that a batch is cut into, one after another in memory; the step is that of the whole batch.
+        precision: bf16 computes in half the memory, with weights, averages and losses in fp32.
+
+    A setting that is None is as if it did not exist.
     """
 
     lr: float = 3e-3
@@ -24,6 +33,9 @@ class OptimConfig:
     final: float = 0.02
     clip: float = 1.0
     ema: float = 0.998
+    parts: dict[str, float] | None = None
+    accumulate: int | None = None
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,12 @@ class LoopConfig:
         keep: checkpoints kept beside ``best``.
         eval_at: shares of the run after which the policy is tried out.
         max_bad: consecutive non-finite updates after which the run stops.
+        eval_every: try the policy out every so many updates too.
+        patience: tries in a row without a better score after which training ends.
+        rollback: times that a spike of the loss takes the run back to the checkpoint before it, and past those batches.
+        compile: what torch.compile translates the network with, such as inductor.
+
+    However that is set, the policy is tried out when training ends.
     """
 
     updates: int = 6000
@@ -45,3 +63,7 @@ class LoopConfig:
     keep: int = 2
     eval_at: tuple[float, ...] = (0.25, 0.5, 0.75)
     max_bad: int = 10
+    eval_every: int | None = None
+    patience: int | None = None
+    rollback: int | None = None
+    compile: str | None = None

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sinew.core.config import to_dict
 from sinew.core.errors import ConfigError
 from sinew.engine.config import OptimConfig
+
+LONGEST_WARMUP = 2000
 
 
 def learning_rate(config: OptimConfig, step: int, updates: int) -> float:
     """Return the learning rate of one step: linear warm-up, then a half cosine down to ``final`` of the peak.
 
     Args:
-        config: peak, warm-up share and last share.
+        config: peak, warm-up and last share.
         step: from 0; the last one, ``updates - 1``, has exactly ``final * lr``.
         updates: length of the schedule.
     """
-    warmup = max(1, round(config.warmup * updates))
+    share = config.warmup * updates if config.warmup < 1 else config.warmup
+    warmup = max(1, min(round(share), LONGEST_WARMUP) if config.warmup < 1 else round(share))
     if step < warmup:
         return config.lr * (step + 1) / warmup
     progress = min(1.0, (step - warmup + 1) / max(1, updates - warmup))
@@ -40,9 +45,14 @@ class Optim:
         num_steps: steps asked for, skipped ones included; drives the schedule.
         bad_run: 0-dim tensor, consecutive skipped steps up to now.
         bad_total: 0-dim tensor, all skipped steps.
+        pieces: that a recipe cuts its batch into.
+        agree: where several processes train together: given the flag of a bad step, 0-dim float and 1 where it is bad,
+            makes it in place the worst of all processes. None in one process.
+        unsynced: where several processes train together: a context in which gradients stay this process's own.
 
     Args:
-        module: what is trained; parameters that need no gradient are left alone.
+        module: what is trained; parameters that need no gradient are left alone, and so are from now on those of
+            frozen parts.
         config: settings.
         updates: length of the schedule.
     """
@@ -51,12 +61,17 @@ class Optim:
         self.config = config
         self.updates = updates
         self.num_steps = 0
+        self.pieces = config.accumulate or 1
+        self.agree: Callable[[Tensor], object] | None = None
+        self.unsynced: Callable[[], AbstractContextManager[object]] = nullcontext
+        if self.pieces < 1:
+            raise ConfigError(f"--optim.accumulate {self.pieces}: a batch is cut into at least 1 piece.")
+        groups = _groups(module, config)
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        if not self.parameters:
-            raise ConfigError(f"{type(module).__name__}: nothing to train, all parameters are frozen. Unfreeze a part.")
+        self._factors: list[float] = [group.pop("factor") for group in groups]
         device = self.parameters[0].device
         fused = device.type in {"cpu", "cuda"}
-        self.adamw = torch.optim.AdamW(self._groups(), lr=config.lr, fused=fused, foreach=False if fused else None)
+        self.adamw = torch.optim.AdamW(groups, lr=config.lr, fused=fused, foreach=False if fused else None)
         self.fused = fused
         self.waits = device.type not in {"cuda", "meta"}
         """Whether the host looks at the gradient norm before stepping, which costs nothing on a CPU."""
@@ -69,30 +84,44 @@ class Optim:
         """Learning rate of the next step."""
         return learning_rate(self.config, self.num_steps, self.updates)
 
-    def step(self, loss: Tensor) -> Tensor:
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a run that goes on must agree in, as JSON values."""
+        return {**to_dict(self.config), "updates": self.updates}
+
+    def step(self, loss: Tensor | Sequence[Callable[[], Tensor]]) -> Tensor:
         """Clear gradients, go backward, clip and step.
 
         Args:
-            loss: 0-dim.
+            loss: 0-dim; or functions that compute its summands, each of which goes backward, and out of memory, before
+                the next is computed. Only functions are computed in the precision of the configuration.
 
         Returns:
             The gradient norm before clipping, 0-dim, detached; not finite means the step was skipped.
         """
         self.adamw.zero_grad(set_to_none=True)
-        loss.backward()
+        total = self._backward(loss)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        norm = norm + (loss.detach() - loss.detach())  # 0 for a finite loss, else NaN
+        norm = norm + (total - total)  # 0 for a finite loss, else NaN
         torch.ne(norm - norm, 0, out=self._bad)
+        if self.agree is not None:
+            self.agree(self._bad)
         self.bad_total.add_(self._bad)
         self.bad_run.add_(self._bad).mul_(self._bad)
         rate = self.lr
-        for group in self.adamw.param_groups:
-            group["lr"] = rate
+        for group, factor in zip(self.adamw.param_groups, self._factors, strict=True):
+            group["lr"] = rate * factor
         self.num_steps += 1
         if not (self.waits and bool(self._bad)):
             self._apply(norm, gradients)
         return norm
+
+    def precise(self) -> AbstractContextManager[object]:
+        """Return the context in which a loss is computed: of bf16 where the configuration says so."""
+        if self.config.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.bad_run.device.type, torch.bfloat16)
 
     def state_dict(self) -> dict[str, Any]:
         """Return moments, schedule position and counters."""
@@ -110,12 +139,19 @@ class Optim:
         self.bad_run.copy_(state["bad_run"])
         self.bad_total.copy_(state["bad_total"])
 
-    def _groups(self) -> list[dict[str, Any]]:
-        """Split into decayed matrices and the rest."""
-        matrices = [parameter for parameter in self.parameters if parameter.ndim > 1]
-        others = [parameter for parameter in self.parameters if parameter.ndim <= 1]
-        groups = [(matrices, self.config.weight_decay), (others, 0.0)]
-        return [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
+    def _backward(self, loss: Tensor | Sequence[Callable[[], Tensor]]) -> Tensor:
+        """Go backward through the loss or through all of its summands; return it, detached."""
+        if isinstance(loss, Tensor):
+            loss.backward()
+            return loss.detach()
+        found: list[Tensor] = []
+        for number, part in enumerate(loss, 1):
+            with self.unsynced() if number < len(loss) else nullcontext():
+                with self.precise():
+                    summand = part()
+                summand.backward()
+            found.append(summand.detach())
+        return found[0] if len(found) == 1 else torch.stack(found).sum()
 
     def _apply(self, norm: Tensor, gradients: list[Tensor]) -> None:
         clip = self.config.clip
@@ -126,6 +162,48 @@ class Optim:
         elif clip > 0:
             torch._foreach_mul_(gradients, (clip / norm).clamp_(max=1.0))  # pyright: ignore
         self.adamw.step()
+
+
+def _groups(module: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+    """Sort what is trained by its part's learning rate and by whether it decays.
+
+    Raises:
+        ConfigError: a part is unknown, or nothing is left to train.
+    """
+    parts = dict(config.parts or {})
+    named = dict(module.named_parameters())
+    unknown = [part for part in parts if not any(_within(name, part) for name in named)]
+    if unknown or any(factor < 0 for factor in parts.values()):
+        known = dict.fromkeys(".".join(name.split(".")[:depth]) for depth in (1, 2) for name in named)
+        raise ConfigError(
+            f"--optim.parts {parts}: wanted shares of the learning rate, 0 or more, by the names of parts. "
+            f"There are {', '.join(known)}, and what is below them."
+        )
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in named.items():
+        nearest = max((part for part in parts if _within(name, part)), key=len, default=None)
+        factor = 1.0 if nearest is None else parts[nearest]
+        if not factor:
+            parameter.requires_grad_(False)  # noqa: FBT003
+        if parameter.requires_grad:
+            groups.setdefault((factor, _decays(module, name)), []).append(parameter)
+    if not groups:
+        raise ConfigError(f"{type(module).__name__}: nothing to train, all parameters are frozen. Unfreeze a part.")
+    return [
+        {"params": groups[key], "factor": key[0], "weight_decay": config.weight_decay if key[1] else 0.0}
+        for key in sorted(groups, key=lambda key: (-key[0], not key[1]))
+    ]
+
+
+def _within(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
+
+
+def _decays(module: nn.Module, name: str) -> bool:
+    """Whether weight decay acts on a parameter: on matrices, not on norms and biases."""
+    owner, _, own = name.rpartition(".")
+    is_norm = "Norm" in type(module.get_submodule(owner)).__name__
+    return module.get_parameter(name).ndim > 1 and not is_norm and own != "bias"
 
 
 class Ema:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sinew.core.errors import DataError
+from sinew.core.pieces import pieces
 from sinew.core.types import Batch, Cursor, Metrics, NumpyBatch, Trainable
 from sinew.data.augment import Augment
 from sinew.data.mixture import Mixture
@@ -115,15 +118,23 @@ class BehaviourCloning:
     def update(self, batch: Batch[Tensor]) -> Metrics:
         """Take one step on the weighted mean of the loss terms."""
         rng.seed_draws(rng.mix(self.seed, self.num_updates), self.device)  # for dropout, noise and the like
-        losses = cast("Trainable", self.policy).losses(self.augmented(batch))
-        weight = batch.weight / batch.weight.sum()
-        terms = {name: (loss * weight).sum() for name, loss in losses.items()}
-        loss = torch.stack(list(terms.values())).sum()
-        norm = self.optim.step(loss)
+        batch = self.augmented(batch)
+        batch = dataclasses.replace(batch, weight=batch.weight / batch.weight.sum())
+        found: list[Metrics] = []
+        parts = pieces(batch, self.optim.pieces)
+        norm = self.optim.step([partial(self._loss, part, found) for part in parts])
         if self.ema is not None:
             self.ema.update()
         self.num_updates += 1
-        return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, "grad_norm": norm}
+        return {**_sums(found), "grad_norm": norm}
+
+    def _loss(self, batch: Batch[Tensor], found: list[Metrics]) -> Tensor:
+        """Return the weighted sum of the loss terms, and note them."""
+        losses = cast("Trainable", self.policy).losses(batch)
+        terms = {name: (loss * batch.weight).sum() for name, loss in losses.items()}
+        loss = torch.stack(list(terms.values())).sum()
+        found.append({"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
+        return loss
 
     def augmented(self, batch: Batch[Tensor]) -> Batch[Tensor]:
         """Return the batch with its images and sentences changed at random, by (seed, update)."""
@@ -156,6 +167,13 @@ class BehaviourCloning:
             self.ema.load_state_dict(state["ema"])
         if self.draws is not None:
             self.draws.load_state_dict(state["draws"])
+
+
+def _sums(found: Sequence[Metrics]) -> Metrics:
+    """Return what the pieces of a batch add up to."""
+    if len(found) == 1:
+        return found[0]
+    return {name: torch.stack([torch.as_tensor(part[name]) for part in found]).sum() for name in found[0]}
 
 
 def to_device(batch: NumpyBatch, device: torch.device) -> Batch[Tensor]:

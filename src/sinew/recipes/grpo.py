@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import count
 from typing import Any, Protocol, cast
 
@@ -94,7 +95,7 @@ class Grpo:
             ids = cast("Tensor", batch.ids)
             weight = even_weight(batch.mask.sum(dim=1), ids)
             batch = dataclasses.replace(batch, advantage=weight * advantage[ids], version=torch.full_like(ids, number))
-            yield batch.map(lambda array: array.to(self.device))
+            yield batch  # it stays in main memory: the rows of a step alone go to the device
 
     def update(self, batch: RLBatch[Tensor]) -> Metrics:
         """Take ``epochs x minibatches`` steps on the decisions of the groups that show a difference."""
@@ -103,7 +104,7 @@ class Grpo:
         rows = batch.advantage.nonzero()[:, 0]
         steps: list[dict[str, Tensor]] = []
         for epoch in range(self.config.epochs):
-            order = rows[self._order(len(rows), self.num_updates, epoch).to(rows.device)]
+            order = rows[self._order(len(rows), self.num_updates, epoch)]
             steps += [
                 self._step(take(batch, part)) for part in order.tensor_split(self.config.minibatches) if len(part)
             ]
@@ -116,7 +117,16 @@ class Grpo:
         return {**means, "return": returned, "kept": len(rows) / batch.num_rows}
 
     def _step(self, batch: RLBatch[Tensor]) -> dict[str, Tensor]:
-        """Take one optimiser step."""
+        """Take one optimiser step, piece by piece; each counts by its share of what was decided."""
+        found: list[dict[str, Tensor]] = []
+        total = batch.mask.sum().clamp(min=1)
+        parts = [take(batch, rows) for rows in torch.arange(batch.num_rows).tensor_split(self.optim.pieces)]
+        norm = self.optim.step([partial(self._loss, part, part.mask.sum() / total, found) for part in parts])
+        return {**{name: torch.stack([part[name] for part in found]).sum() for name in found[0]}, "grad_norm": norm}
+
+    def _loss(self, batch: RLBatch[Tensor], share: Tensor, found: list[dict[str, Tensor]]) -> Tensor:
+        """Return the loss of some rows times their share, and note what is known of them."""
+        batch = batch.map(lambda array: array.to(self.device))
         assert batch.advantage is not None
         clip = {"low": self.config.clip_low, "high": self.config.clip_high}
         log_prob = self._policy.log_prob(batch.obs, batch.trace)
@@ -125,15 +135,16 @@ class Grpo:
             with torch.no_grad():
                 first = cast("Improvable", self.reference).log_prob(batch.obs, batch.trace)
             loss = loss + self.config.kl * masked_mean(kl_k3(log_prob, first), batch.mask)
-        norm = self.optim.step(loss)
         log_prob = log_prob.detach()
         clipped = is_clipped(log_prob, batch.log_prob, batch.advantage, **clip).to(log_prob.dtype)
-        return {
+        seen = {
             "loss": loss.detach(),
             "clipped": masked_mean(clipped, batch.mask),
             "moved": masked_mean(kl_k3(batch.log_prob, log_prob), batch.mask),
-            "grad_norm": norm,
         }
+        share = share.to(self.device)
+        found.append({name: value * share for name, value in seen.items()})
+        return loss * share
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights, averages, the first policy where it is held on to, optimiser and position."""

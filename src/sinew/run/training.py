@@ -70,6 +70,11 @@ def check(config: RunConfig) -> None:
         )
     if not isinstance(config.recipe, GrpoConfig):
         check_augment(augment_of(config.recipe))
+    elif config.optim.precision == "bf16":
+        raise ConfigError(
+            f"--optim.precision bf16: {config.recipe.kind} compares log-probabilities with those that were drawn, in "
+            "fp32; halves would differ in the third digit. Leave it at fp32."
+        )
     if config.env is None or config.data is not None:
         check_recorded(config)
     elif config.policy.grounding.weight:

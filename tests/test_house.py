@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "sinew"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-LONG_FILES = {"core/types.py": 600}
+LONG_FILES = {"core/types.py": 620}
 """Files that may be longer than 400 lines: types.py is the page to print."""
 WORDS_OF_A_WORLD = re.compile(
     r"(?<![a-z])(table-?top|cube|ball|cylinder|zone|cup|bottle|yellow|purple)s?(?![a-z])", re.IGNORECASE

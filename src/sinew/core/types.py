@@ -331,6 +331,7 @@ class Features:
 
     Attributes:
         tokens: (B, N, D). mask: (B, N) bool, True for real tokens; None means all.
+        places: (N, D) or (B, N, D), where tokens lie, for a head that attends to them again.
         cache: per-layer keys and values (B, heads, N, size), positions applied, for a head with joint attention;
             ``mask`` says which of the N count here, too.
         decode: continues the language model behind the tokens, for a head that decodes through it: embeddings
@@ -339,6 +340,7 @@ class Features:
 
     tokens: Tensor
     mask: Tensor | None = None
+    places: Tensor | None = None
     cache: tuple[tuple[Tensor, Tensor], ...] | None = None
     decode: Callable[[Tensor], Tensor] | None = None
 

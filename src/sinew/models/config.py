@@ -7,6 +7,7 @@ from typing import Literal
 
 from sinew.models.heads.config import (
     HEADS,
+    ActHeadConfig,
     AnyHeadConfig,
     FlowHeadConfig,
     GaussianHeadConfig,
@@ -16,6 +17,7 @@ from sinew.models.heads.config import (
 __all__ = [
     "HEADS",
     "VISION",
+    "ActHeadConfig",
     "AnyHeadConfig",
     "FilmVisionConfig",
     "FlowHeadConfig",

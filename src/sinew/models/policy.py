@@ -86,7 +86,9 @@ class VLAPolicy(nn.Module):
     def losses(self, batch: Batch[Tensor]) -> Mapping[str, Tensor]:
         """Return "action" and, with grounding, "grounding", each (B,)."""
         scene = self.encode(batch.obs)
-        unit = dataclasses.replace(batch, actions=self.normalizer.to_unit("action", batch.actions))
+        state = self.normalizer.to_unit("state", batch.obs.state)
+        actions = self.normalizer.to_unit("action", batch.actions)
+        unit = dataclasses.replace(batch, obs=dataclasses.replace(batch.obs, state=state), actions=actions)
         losses = {"action": self._head.loss(scene.features, unit)}
         weight = self.config.grounding.weight
         if scene.points and weight:

@@ -116,5 +116,49 @@ class FlowHeadConfig:
         return FlowHead(self, width, horizon, spec, layout)
 
 
-AnyHeadConfig = MlpHeadConfig | GaussianHeadConfig | FlowHeadConfig
-HEADS: dict[str, type[AnyHeadConfig]] = {"mlp": MlpHeadConfig, "gaussian": GaussianHeadConfig, "flow": FlowHeadConfig}
+@dataclass(frozen=True)
+class ActHeadConfig:
+    """Action chunking with transformers (Zhao 2023): an encoder over the scene, a decoder over the steps, a style.
+
+    Attributes:
+        heads: attention heads. hidden: width of the feed-forward layers.
+        encoder_layers: over the tokens of the scene. decoder_layers: over the steps of the chunk.
+        posterior_layers: that read the style from the actions, in training.
+        variational: there is a style; else it is always zero.
+        latent: numbers of the style. kl: price of what they say.
+        dropout: share of values dropped in training.
+        activation: of the feed-forward layers.
+        pre_norm: normalise what enters a part instead of what leaves it.
+        binary_weight: weight of the two-valued actions' loss.
+    """
+
+    kind: Literal["act"] = "act"
+    stochastic: ClassVar[bool] = False
+    heads: int = 8
+    hidden: int = 512
+    encoder_layers: int = 4
+    decoder_layers: int = 1
+    posterior_layers: int = 4
+    variational: bool = True
+    latent: int = 32
+    kl: float = 10.0
+    dropout: float = 0.1
+    activation: Literal["relu", "gelu"] = "relu"
+    pre_norm: bool = False
+    binary_weight: float = 0.3
+
+    def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
+        """Return the head for features of size ``width``; however many tokens there are, it takes them all."""
+        del layout
+        from sinew.models.heads.act import ActHead
+
+        return ActHead(self, width, horizon, spec)
+
+
+AnyHeadConfig = MlpHeadConfig | GaussianHeadConfig | FlowHeadConfig | ActHeadConfig
+HEADS: dict[str, type[AnyHeadConfig]] = {
+    "mlp": MlpHeadConfig,
+    "gaussian": GaussianHeadConfig,
+    "flow": FlowHeadConfig,
+    "act": ActHeadConfig,
+}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sinew.core.config import to_dict
 from sinew.core.errors import ConfigError
 from sinew.engine.config import OptimConfig
+from sinew.engine.parts import gradient_rms, parts_of
 
 LONGEST_WARMUP = 2000
 
@@ -75,6 +76,8 @@ class Optim:
         self.fused = fused
         self.waits = device.type not in {"cuda", "meta"}
         """Whether the host looks at the gradient norm before stepping, which costs nothing on a CPU."""
+        self.parts = parts_of(module)
+        self._shrunk: Tensor | None = None
         self.bad_run = torch.zeros((), device=device)
         self.bad_total = torch.zeros((), device=device)
         self._bad = torch.zeros((), device=device)
@@ -123,6 +126,11 @@ class Optim:
             return nullcontext()
         return torch.autocast(self.bad_run.device.type, torch.bfloat16)
 
+    def gradients(self) -> dict[str, Tensor]:
+        """Return the gradient per weight of each part in the last step, before clipping, 0-dim; see ``parts``."""
+        found = gradient_rms(self.parts)
+        return found if self._shrunk is None else {name: rms * self._shrunk for name, rms in found.items()}
+
     def state_dict(self) -> dict[str, Any]:
         """Return moments, schedule position and counters."""
         return {
@@ -155,12 +163,13 @@ class Optim:
 
     def _apply(self, norm: Tensor, gradients: list[Tensor]) -> None:
         clip = self.config.clip
+        self._shrunk = (norm / clip).clamp_(min=1.0) if clip > 0 else None
         if self.fused:
             # GradScaler's protocol: the fused kernel divides by grad_scale and does nothing where found_inf is 1.
-            vars(self.adamw)["grad_scale"] = (norm / clip).clamp_(min=1.0) if clip > 0 else None
+            vars(self.adamw)["grad_scale"] = self._shrunk
             vars(self.adamw)["found_inf"] = None if self.waits else self._bad
-        elif clip > 0:
-            torch._foreach_mul_(gradients, (clip / norm).clamp_(max=1.0))  # pyright: ignore
+        elif self._shrunk is not None:
+            torch._foreach_div_(gradients, self._shrunk)  # pyright: ignore
         self.adamw.step()
 
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar, cast
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sinew.core.errors import CheckpointError
 from sinew.core.rundir import RunDir
-from sinew.core.types import Cursor, Metrics, Recipe, Sized
+from sinew.core.types import Cursor, Recipe, Sized
 from sinew.engine import rng
 from sinew.engine.checkpoint import Checkpoints, Pretrained, unheard
 from sinew.engine.config import LoopConfig
+from sinew.engine.diagnose import Diagnosis
 from sinew.engine.guards import Guard
 from sinew.engine.interrupt import Interrupt
 from sinew.engine.optim import Optim
-from sinew.engine.track import MetricsLog, Row
+from sinew.engine.track import MetricsLog, Row, read_rows
+from sinew.engine.window import Window
 
 BatchT = TypeVar("BatchT", bound=Sized)
+NONE = torch.zeros(())
 
 
 @dataclass
@@ -55,8 +57,9 @@ class Trainer(Generic[BatchT]):
         config: how long, and what happens on the way.
         rundir: claimed by the caller.
         seed: of every random choice.
-        on_eval: given the number of updates done, tries out ``recipe.acting()`` and returns a score,
-            higher being better, or None. It may draw random numbers and change modes; both are put back.
+        on_eval: given the number of updates done, tries out ``recipe.acting()`` and returns a score, higher being
+            better, or None; or a row of numbers of which "score" is it. It may draw random numbers and change modes;
+            both are put back.
         on_log: given each row of metrics.jsonl.
         on_note: given sentences for the user, such as that an older checkpoint is used.
     """
@@ -68,7 +71,7 @@ class Trainer(Generic[BatchT]):
         rundir: RunDir,
         *,
         seed: int,
-        on_eval: Callable[[int], float | None] | None = None,
+        on_eval: Callable[[int], float | Mapping[str, float] | None] | None = None,
         on_log: Callable[[Row], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
@@ -81,9 +84,9 @@ class Trainer(Generic[BatchT]):
         self.eval_updates = (
             {max(1, round(share * config.updates)) for share in config.eval_at} if on_eval else set[int]()
         )
-        self._window: list[Metrics] = []
-        self._rows = 0
-        self._busy_since = self._alive_since = time.perf_counter()
+        self.diagnosis = Diagnosis(config.updates)
+        self._window = Window()
+        self._alive_since = time.perf_counter()
 
     def run(self) -> TrainState:
         """Train until ``config.updates`` are done.
@@ -103,14 +106,14 @@ class Trainer(Generic[BatchT]):
             note=self.note,
         )
         batches = self.recipe.batches(Cursor(self.state.update))
-        self._alive_since = self._busy_since = time.perf_counter()
+        self._alive_since = time.perf_counter()
+        self._window.begin()
         with Interrupt() as interrupt:
             while self.state.update < self.config.updates:
-                batch = next(batches)
+                batch = self._window.fetch(batches)
                 metrics = self.recipe.update(batch)
                 self.state.update += 1
-                self._window.append(metrics)
-                self._rows += batch.num_rows
+                self._window.add(metrics)
                 guard.watch(self.state.update, batch, metrics)
                 self._boundary(stop=interrupt.asked)
         return self.state
@@ -134,6 +137,7 @@ class Trainer(Generic[BatchT]):
             ) from error
         self.checkpoints.link(last=update, best=self.state.best_update)
         self.metrics.cut(update)
+        self.diagnosis = Diagnosis(self.config.updates, read_rows(self.metrics.path))
         self.note(f"Going on after update {update} of {self.config.updates}.")
 
     def _boundary(self, *, stop: bool) -> None:
@@ -153,15 +157,17 @@ class Trainer(Generic[BatchT]):
             )
 
     def _log(self) -> None:
-        row: Row = {"update": self.state.update, **_means(self._window)}
         optims = {name: optim for name, optim in self.recipe.optims.items() if isinstance(optim, Optim)}
+        measured: dict[str, Tensor] = {}
+        for name, optim in optims.items():
+            place = "" if len(optims) == 1 else f"{name}."
+            measured |= {f"grad_rms/{place}{part}": rms for part, rms in optim.gradients().items()}
+        measured["skipped"] = torch.stack([optim.bad_total for optim in optims.values()]).sum() if optims else NONE
+        row: Row = {"update": self.state.update, **self._window.close(measured)}
         for name, optim in optims.items():
             row["lr" if len(optims) == 1 else f"lr/{name}"] = optim.lr
-        row["skipped"] = sum(int(optim.bad_total) for optim in optims.values())
-        now = time.perf_counter()
-        row["samples_per_s"] = self._rows / max(now - self._busy_since, 1e-9)
-        row["elapsed_s"] = self.state.elapsed_s + now - self._alive_since
-        self._window, self._rows, self._busy_since = [], 0, now
+        row["skipped"] = int(row["skipped"])
+        row["elapsed_s"] = self.state.elapsed_s + time.perf_counter() - self._alive_since
         self._record(row)
 
     def _evaluate(self) -> None:
@@ -169,9 +175,11 @@ class Trainer(Generic[BatchT]):
             return
         with self._aside():
             score = self.on_eval(self.state.update)
+        found = dict(score) if isinstance(score, Mapping) else {"score": score}
+        score = found.get("score")
         if score is None or not math.isfinite(score):
             return
-        self._record({"update": self.state.update, "score": score})
+        self._record({"update": self.state.update, **found})
         if self.state.best_score is None or score > self.state.best_score:
             self.state.best_score, self.state.best_update = score, self.state.update
 
@@ -193,6 +201,10 @@ class Trainer(Generic[BatchT]):
         self.metrics.append(row)
         if self.on_log is not None:
             self.on_log(row)
+        for finding in self.diagnosis.take(row):
+            self.metrics.append(finding.row(self.state.update))
+            for line in finding.lines:
+                self.note(line)
 
     @contextmanager
     def _aside(self) -> Generator[None]:
@@ -203,18 +215,7 @@ class Trainer(Generic[BatchT]):
             yield
         for part, training in modes.items():
             part.training = training
-        self._busy_since += time.perf_counter() - began
+        self._window.left_out(time.perf_counter() - began)
 
     def _modules(self) -> list[nn.Module]:
         return [*self.recipe.modules.values(), self.recipe.acting()]
-
-
-def _means(window: list[Metrics]) -> dict[str, float]:
-    """Return the mean of each metric over its finite values; waits for the device once a metric."""
-    means: dict[str, float] = {}
-    for name in dict.fromkeys(name for metrics in window for name in metrics):
-        values = [torch.as_tensor(metrics[name]).detach() for metrics in window if name in metrics]
-        numbers = torch.stack(values).double().cpu().numpy()
-        finite = numbers[np.isfinite(numbers)]
-        means[name] = float(finite.mean()) if len(finite) else float("nan")
-    return means

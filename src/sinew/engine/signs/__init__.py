@@ -1,0 +1,1 @@
+"""The signs of faults, by what they are read from."""

@@ -1,0 +1,68 @@
+"""A row of the log: means, shares of the tasks, shares of the time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from sinew.engine.window import MOST_TASKS, Window, means
+
+
+@dataclass(frozen=True)
+class Rows:
+    task: tuple[str, ...]
+    wait_s: float = 0.0
+
+    @property
+    def num_rows(self) -> int:
+        time.sleep(self.wait_s)
+        return len(self.task)
+
+
+def test_means_are_over_finite_values_of_tensors_and_numbers() -> None:
+    found = means([{"loss": torch.tensor(1.0), "kept": 0.5}, {"loss": float("nan")}, {"loss": torch.tensor(3.0)}])
+    assert found == {"loss": 2.0, "kept": 0.5}
+    assert means([{"bad": torch.tensor(float("inf"))}])["bad"] != 0
+    assert means([]) == {}
+
+
+def test_tasks_are_counted_by_sample() -> None:
+    window = Window()
+    batches = iter([Rows(("push", "push", "lift")), Rows(("push",))])
+    for _ in range(2):
+        window.fetch(batches)
+    row = window.close({})
+    assert (row["share/push"], row["share/lift"]) == (0.75, 0.25)
+    assert "share/push" not in window.close({})
+
+
+@pytest.mark.parametrize("tasks", [("one",), tuple(map(str, range(MOST_TASKS + 1)))])
+def test_one_task_or_very_many_have_no_shares(tasks: tuple[str, ...]) -> None:
+    window = Window()
+    window.fetch(iter([Rows(tasks)]))
+    assert not any(name.startswith("share/") for name in window.close({}))
+
+
+def test_waiting_for_a_batch_is_told_apart_from_working() -> None:
+    def slow() -> Rows:
+        time.sleep(0.05)
+        return Rows(("push",))
+
+    window = Window()
+    window.fetch(iter(slow, None))
+    waiting = window.close({})["data_share"]
+    window.fetch(iter([Rows(("push",))]))
+    time.sleep(0.05)
+    working = window.close({})["data_share"]
+    assert waiting > 0.5 > working
+
+
+def test_time_for_something_else_is_left_out() -> None:
+    window = Window()
+    window.fetch(iter([Rows(("push",) * 10)]))
+    time.sleep(0.05)
+    window.left_out(0.05)
+    assert window.close({})["samples_per_s"] > 10 / 0.05

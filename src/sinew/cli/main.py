@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from sinew import __version__
 from sinew.core.errors import CheckpointError, ConfigError, SinewError
+from sinew.core.launch import launched
 
 if TYPE_CHECKING:
     from sinew.cli.options import Options
@@ -30,8 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 1 a bad finding, 2 a mistake, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        if launched().size > 1:  # else every rank tells of what torch's reducer could save
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         code = run_command(words)
         sys.stdout.flush()
+    except ConfigError as error:
+        return _fail(str(error)) if launched().rank == 0 else 2  # every rank has the same flags
     except SinewError as error:
         return _fail(str(error))
     except KeyboardInterrupt as stopped:

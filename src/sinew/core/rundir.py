@@ -90,7 +90,7 @@ class RunDir:
 
         Args:
             config: any config dataclass.
-            may_differ: top-level settings that change no result and need not agree.
+            may_differ: settings, such as workers or optim.parallel, that change no result and need not agree.
 
         Returns:
             "new" when the run starts, "resume" when an unfinished one goes on.
@@ -153,7 +153,8 @@ class RunDir:
             os.close(descriptor)
             raise CheckpointError(
                 f"{self.path}: process {holder} is working on this run. "
-                "Wait for it, stop it, or choose another directory."
+                "Wait for it, stop it, or choose another directory. Processes that shall train together are started by "
+                "torchrun: docs/training.md."
             ) from error
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -171,7 +172,7 @@ class RunDir:
             self.enter("collect")
             return "new"
         found = read_json(self.config)
-        differences = [line for line in compare(found, wanted) if line.split(".")[0].split(":")[0] not in may_differ]
+        differences = [line for line in compare(found, wanted) if line.partition(":")[0] not in may_differ]
         if differences:
             lines = "\n".join(f"  {line}" for line in differences[:10])
             raise CheckpointError(

@@ -6,13 +6,18 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sinew.core.errors import CheckpointError, DataError
 from sinew.core.files import new_directory, point_link, read_json, require_free, write_json
 from sinew.engine.codec import Tree, num_bytes, read_tree, write_tree
+from sinew.engine.distributed import world
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 MANIFEST = "checksums.json"
+STATE = "training_state"
 
 
 class Pretrained(Protocol):
@@ -49,7 +54,7 @@ class Checkpoints:
         return tuple(sorted(int(item.name) for item in self.path.iterdir() if item.name.isdigit() and item.is_dir()))
 
     def save(self, update: int, policy: Pretrained, state: Tree, *, best: int | None) -> Path:
-        """Write the checkpoint of an update.
+        """Write the checkpoint of an update; every rank must ask.
 
         Args:
             update: updates done.
@@ -60,16 +65,22 @@ class Checkpoints:
         Raises:
             SinewError: the disk is full.
         """
+        ranks, directory = world(), self.path / str(update)
+        if not ranks.is_main:
+            write_tree(ranks.tell(directory) / STATE, state)
+            ranks.barrier()
+            return directory
         weights = getattr(policy, "state_dict", dict)()
         require_free(self.path, num_bytes(state) + num_bytes(weights) + 2**20, f"checkpoint {update}")
-        directory = self.path / str(update)
         with new_directory(directory) as temporary:
             policy.save_pretrained(temporary)
-            (temporary / "training_state").mkdir()
-            write_tree(temporary / "training_state", state)
+            (temporary / STATE).mkdir()
+            ranks.tell(temporary)
+            write_tree(temporary / STATE, state)
             write_json(temporary / MANIFEST, {"schema_version": 1, "update": update, "sha256": _sums(temporary)})
         self.link(last=update, best=best)
         self._prune(best)
+        ranks.barrier()
         return directory
 
     def link(self, *, last: int | None = None, best: int | None = None) -> None:
@@ -78,18 +89,29 @@ class Checkpoints:
             if update is not None and (self.path / str(update)).is_dir():
                 point_link(self.path / name, str(update))
 
-    def newest(self) -> tuple[int, Tree] | None:
-        """Return update and state of the newest whole checkpoint, or None when there is none.
+    def newest(self, mesh: DeviceMesh | None = None) -> tuple[int, Tree] | None:
+        """Return update and state of the newest whole checkpoint, or None when there is none; every rank must ask.
 
         Removes what a killed process left half-written. Broken ones are named through ``note``.
+
+        Args:
+            mesh: of the ranks that share tensors; None to get them whole.
         """
+        ranks = world()
+        found = self._newest(mesh) if ranks.is_main else None
+        update = ranks.tell(None if found is None else found[0])
+        if ranks.is_main or update is None:
+            return found
+        return update, read_tree(self.path / str(update) / STATE, mesh)
+
+    def _newest(self, mesh: DeviceMesh | None) -> tuple[int, Tree] | None:
         for leftover in self.path.glob(".*"):
             shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
         for update in reversed(self.updates):
             directory = self.path / str(update)
             try:
                 verify(directory)
-                return update, read_tree(directory / "training_state")
+                return update, read_tree(directory / STATE, mesh)
             except (CheckpointError, DataError) as error:
                 self._note(f"{error} Trying an older one.")
         return None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,17 +16,27 @@ from torch import Tensor
 
 from sinew.core.errors import CheckpointError
 from sinew.core.files import read_json
+from sinew.engine.distributed import world
+from sinew.engine.shards import is_shared, read_shards, write_shards
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 SCHEMA = 1
+FILE = "tensors.safetensors"
 Tree = Any
 """Tensors, NumPy arrays, None, bool, int, float and str in dicts, lists and tuples."""
 
 
 def encode(tree: Tree) -> tuple[dict[str, Tensor], Any]:
-    """Split a tree into named tensors on the CPU and JSON that refers to them.
+    """Split a tree into named tensors and JSON that refers to them.
 
-    What JSON has no word for becomes a mapping with one key that starts with a dollar sign:
-    ``{"$tensor": name}``, ``$array``, ``$tuple``, ``$float`` (NaN, infinities), ``$dict`` (other keys than strings).
+    What JSON has no word for becomes a mapping with one key that starts with a dollar sign: ``{"$tensor": name}``,
+    ``$shards`` (name, size and type of a tensor that ranks share), ``$array``, ``$tuple``, ``$float`` (NaN,
+    infinities), ``$dict`` (other keys than strings).
+
+    Returns:
+        Copies on the CPU, and of what ranks share this rank's part as it is; and the JSON.
 
     Raises:
         CheckpointError: a value of another type, named by its place.
@@ -48,15 +58,25 @@ def decode(tensors: Mapping[str, Tensor], content: Any) -> Tree:  # noqa: ANN401
 
 
 def write_tree(directory: Path, tree: Tree) -> None:
-    """Write ``tensors.safetensors`` and ``state.json`` into an existing directory (the caller makes it durable)."""
+    """Write ``tensors.safetensors`` and ``state.json`` into an existing directory (the caller makes it durable).
+
+    Every rank must call it: each writes its part of what they share into ``shards/``, rank 0 all the rest.
+    """
     tensors, content = encode(tree)
-    save_file(tensors, directory / "tensors.safetensors")
+    write_shards(directory / "shards", {name: item for name, item in tensors.items() if is_shared(item)})
+    if not world().is_main:
+        return
+    save_file({name: item for name, item in tensors.items() if not is_shared(item)}, directory / FILE)
     text = json.dumps({"schema_version": SCHEMA, "state": content}, allow_nan=False)
     (directory / "state.json").write_text(text, encoding="utf-8")
 
 
-def read_tree(directory: Path) -> Tree:
+def read_tree(directory: Path, mesh: DeviceMesh | None = None) -> Tree:
     """Read back what ``write_tree`` wrote, tensors on the CPU.
+
+    Args:
+        directory: that was written, by however many ranks.
+        mesh: of the ranks that share tensors now; None to get them whole.
 
     Raises:
         CheckpointError: the files are missing, broken or of another version.
@@ -69,7 +89,9 @@ def read_tree(directory: Path) -> Tree:
             f"{directory}: schema_version is {version}, this version reads {SCHEMA}. Use the version that wrote it."
         )
     try:
-        return decode(load_file(directory / "tensors.safetensors"), record["state"])
+        tensors = load_file(directory / FILE)
+        shared = dict(_shared(record["state"]))
+        return decode({**tensors, **read_shards(directory / "shards", shared, mesh)}, record["state"])
     except (OSError, SafetensorError, KeyError) as error:
         raise CheckpointError(f"{directory}: cannot be read ({error}). Remove it to use an older one.") from error
 
@@ -81,6 +103,19 @@ def num_bytes(tree: Tree) -> int:
     if isinstance(tree, list | tuple):
         return sum(num_bytes(value) for value in tree)
     return tree.nbytes if isinstance(tree, Tensor | np.ndarray) else 0
+
+
+def _shared(content: Any) -> Iterator[tuple[str, tuple[list[int], torch.dtype]]]:  # noqa: ANN401
+    """Yield name, size and type of every tensor that ranks shared."""
+    if isinstance(content, list):
+        for item in content:
+            yield from _shared(item)
+    elif isinstance(content, dict):
+        if "$shards" in content:
+            name, size, kind = content["$shards"]
+            yield name, (size, getattr(torch, kind))
+        else:
+            yield from _shared(list(content.values()))
 
 
 def _encode(value: Tree, place: str, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401  (any JSON value)
@@ -103,9 +138,12 @@ def _encode(value: Tree, place: str, tensors: dict[str, Tensor]) -> Any:  # noqa
     )
 
 
-def _encode_numbers(value: Any, place: str, tensors: dict[str, Tensor]) -> dict[str, str]:  # noqa: ANN401
+def _encode_numbers(value: Any, place: str, tensors: dict[str, Tensor]) -> dict[str, Any]:  # noqa: ANN401
     """Store a private, contiguous copy under a new name; a snapshot must not change while training goes on."""
     name = f"{len(tensors)}{place}"
+    if is_shared(value):
+        tensors[name] = value.detach()
+        return {"$shards": [name, list(value.shape), str(value.dtype).removeprefix("torch.")]}
     if isinstance(value, Tensor):
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()
         return {"$tensor": name}
@@ -125,6 +163,8 @@ def _decode_tagged(tensors: Mapping[str, Tensor], tag: str, value: Any) -> Tree:
         return tensors[value]
     if tag == "$array":
         return tensors[value].numpy()
+    if tag == "$shards":
+        return tensors[value[0]]
     if tag == "$tuple":
         return tuple(decode(tensors, item) for item in value)
     if tag == "$dict":

@@ -12,6 +12,7 @@ from sinew.core.files import new_directory, write_json
 from sinew.core.types import Metrics, Stateful
 from sinew.engine import rng
 from sinew.engine.codec import write_tree
+from sinew.engine.distributed import world
 from sinew.engine.optim import Optim
 
 MOST_DUMPS = 20
@@ -42,6 +43,7 @@ class Guard:
         every: int,
         note: Callable[[str], None],
     ) -> None:
+        self.ranks = world()
         self.optims = {name: optim for name, optim in optims.items() if isinstance(optim, Optim)}
         self.directory, self.seed, self.max_bad, self.note = directory, seed, max_bad, note
         self.every = 1 if all(optim.waits for optim in self.optims.values()) else max(1, min(every, max_bad))
@@ -81,14 +83,22 @@ class Guard:
             )
 
     def _dump(self, update: int, origin: Mapping[str, Any], values: Mapping[str, float]) -> None:
+        told = self.ranks.gather((dict(origin), {name: repr(v) for name, v in values.items()}, rng.capture()))
         place = self.directory / str(update)
+        if not self.ranks.is_main:
+            return
         if self.directory.exists() and len(list(self.directory.iterdir())) >= MOST_DUMPS:
             return  # the log goes on counting them
         self.note(f"Update {update} was not finite ({_show(values)}): step skipped, see {place}.")
         with new_directory(place) as directory:
-            content = {"update": update, "seed": self.seed, "metrics": {name: repr(v) for name, v in values.items()}}
-            write_json(directory / "report.json", content)
-            write_tree(directory, {"origin": dict(origin), "rng": rng.capture()})
+            content = {"update": update, "seed": self.seed, "metrics": told[0][1]}
+            write_json(directory / "report.json", {**content, **self._others("metrics", [item[1] for item in told])})
+            tree = {"origin": told[0][0], "rng": told[0][2], **self._others("origin", [item[0] for item in told])}
+            write_tree(directory, {**tree, **self._others("rng", [item[2] for item in told])})
+
+    def _others(self, what: str, told: list[Any]) -> dict[str, Any]:
+        """Return what the other ranks said, by name with the rank."""
+        return {f"{what} of rank {rank}": value for rank, value in enumerate(told) if rank}
 
     def _total(self) -> int:
         return sum(int(optim.bad_total) for optim in self.optims.values())

@@ -7,13 +7,16 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from sinew.engine.distributed import world
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
     """Notes the first Ctrl-C or SIGTERM inside a ``with`` block; a second one acts as usual, at once.
 
-    Outside the main thread, where Python allows no handlers, it does nothing.
+    Of several ranks each is sent one by the terminal and one by the launcher, which itself kills those that take too
+    long; so there all are noted. Outside the main thread, where Python allows no handlers, it does nothing.
 
     Attributes:
         asked: whether one came.
@@ -37,7 +40,8 @@ class Interrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        self._give_back()
+        if world().alone:
+            self._give_back()
 
     def _give_back(self) -> None:
         for number, handler in self._previous.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +15,10 @@ from torch import Tensor, nn
 from sinew.core.config import to_dict
 from sinew.core.errors import ConfigError
 from sinew.engine.config import OptimConfig
+from sinew.engine.distributed import world
+from sinew.engine.parallel import share
 from sinew.engine.parts import gradient_rms, parts_of
+from sinew.engine.sharing import Sharing
 
 LONGEST_WARMUP = 2000
 
@@ -42,14 +46,15 @@ class Optim:
     On CUDA this needs no host synchronisation: the fused kernel itself reads the flag, and clipping
     is its gradient scale, so no pass over the gradients is spent on it either.
 
+    Where several ranks train together each brings the loss of its own rows; what counts is the mean over the ranks. A
+    step that is not finite on one of them is skipped on all.
+
     Attributes:
+        sharing: how the ranks share the module; what makes a loss is called through ``call``.
         num_steps: steps asked for, skipped ones included; drives the schedule.
         bad_run: 0-dim tensor, consecutive skipped steps up to now.
         bad_total: 0-dim tensor, all skipped steps.
         pieces: that a recipe cuts its batch into.
-        agree: where several processes train together: given the flag of a bad step, 0-dim float and 1 where it is bad,
-            makes it in place the worst of all processes. None in one process.
-        unsynced: where several processes train together: a context in which gradients stay this process's own.
 
     Args:
         module: what is trained; parameters that need no gradient are left alone, and so are from now on those of
@@ -63,12 +68,15 @@ class Optim:
         self.updates = updates
         self.num_steps = 0
         self.pieces = config.accumulate or 1
-        self.agree: Callable[[Tensor], object] | None = None
-        self.unsynced: Callable[[], AbstractContextManager[object]] = nullcontext
+        self.ranks = world()
         if self.pieces < 1:
             raise ConfigError(f"--optim.accumulate {self.pieces}: a batch is cut into at least 1 piece.")
         groups = _groups(module, config)
-        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.sharing = share(module, config.parallel)
+        self.parameters = self.sharing.parameters
+        known = dict(zip(self.sharing.names, self.parameters, strict=True))
+        for group in groups:
+            group["params"] = [known[name] for name in group.pop("names")]
         self._factors: list[float] = [group.pop("factor") for group in groups]
         device = self.parameters[0].device
         fused = device.type in {"cpu", "cuda"}
@@ -90,26 +98,28 @@ class Optim:
     @property
     def settings(self) -> dict[str, Any]:
         """What a run that goes on must agree in, as JSON values."""
-        return {**to_dict(self.config), "updates": self.updates}
+        return {**to_dict(dataclasses.replace(self.config, parallel=None)), "updates": self.updates}
 
     def step(self, loss: Tensor | Sequence[Callable[[], Tensor]]) -> Tensor:
         """Clear gradients, go backward, clip and step.
 
         Args:
-            loss: 0-dim; or functions that compute its summands, each of which goes backward, and out of memory, before
-                the next is computed. Only functions are computed in the precision of the configuration.
+            loss: 0-dim, of this rank's rows; or functions that compute its summands, each of which goes backward, and
+                out of memory, before the next is computed. Only functions are computed in the precision of the
+                configuration.
 
         Returns:
             The gradient norm before clipping, 0-dim, detached; not finite means the step was skipped.
+            The same on every rank.
         """
-        self.adamw.zero_grad(set_to_none=True)
+        self.sharing.clear()
         total = self._backward(loss)
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        gradients = self.sharing.gradients()
+        norm = self.sharing.norm(gradients)
         norm = norm + (total - total)  # 0 for a finite loss, else NaN
         torch.ne(norm - norm, 0, out=self._bad)
-        if self.agree is not None:
-            self.agree(self._bad)
+        if not self.ranks.alone:
+            norm = norm.masked_fill(self.ranks.largest(self._bad) > 0, math.nan)
         self.bad_total.add_(self._bad)
         self.bad_run.add_(self._bad).mul_(self._bad)
         rate = self.lr
@@ -119,6 +129,18 @@ class Optim:
         if not (self.waits and bool(self._bad)):
             self._apply(norm, gradients)
         return norm
+
+    def call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401  (whatever the method takes and returns)
+        """Call a method of the module, such as "losses", so that gradients of what it returns reach all ranks."""
+        return self.sharing.call(name, *arguments)
+
+    def acting(self) -> nn.Module:
+        """Return the module with all its weights; every rank must ask, and where they are shards rank 0 gets a copy."""
+        return self.sharing.whole()
+
+    def load_weights(self, state: Mapping[str, Any]) -> None:
+        """Take weights back into the module, whole or as the ranks' shards."""
+        self.sharing.load(state)
 
     def precise(self) -> AbstractContextManager[object]:
         """Return the context in which a loss is computed: of bf16 where the configuration says so."""
@@ -134,7 +156,7 @@ class Optim:
     def state_dict(self) -> dict[str, Any]:
         """Return moments, schedule position and counters."""
         return {
-            "adamw": self.adamw.state_dict(),
+            "adamw": self._moments(self.adamw.state_dict(), self.sharing.stored),
             "num_steps": self.num_steps,
             "bad_run": self.bad_run.clone(),
             "bad_total": self.bad_total.clone(),
@@ -142,10 +164,20 @@ class Optim:
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take the state back."""
-        self.adamw.load_state_dict(state["adamw"])
+        self.adamw.load_state_dict(self._moments(state["adamw"], self.sharing.own))
         self.num_steps = state["num_steps"]
         self.bad_run.copy_(state["bad_run"])
         self.bad_total.copy_(state["bad_total"])
+
+    def _moments(self, state: Mapping[str, Any], change: Callable[[str, Tensor], Tensor]) -> dict[str, Any]:
+        """Return AdamW's state with ``change`` applied to what has the size of a parameter."""
+        names = {id(parameter): name for name, parameter in zip(self.sharing.names, self.parameters, strict=True)}
+        order = [names[id(parameter)] for group in self.adamw.param_groups for parameter in group["params"]]
+        found: dict[int, dict[str, Any]] = {
+            index: {key: change(order[int(index)], value) if value.ndim else value for key, value in entry.items()}
+            for index, entry in state["state"].items()
+        }
+        return {**state, "state": found}
 
     def _backward(self, loss: Tensor | Sequence[Callable[[], Tensor]]) -> Tensor:
         """Go backward through the loss or through all of its summands; return it, detached."""
@@ -154,7 +186,7 @@ class Optim:
             return loss.detach()
         found: list[Tensor] = []
         for number, part in enumerate(loss, 1):
-            with self.unsynced() if number < len(loss) else nullcontext():
+            with self.sharing.syncing(now=number == len(loss)):
                 with self.precise():
                     summand = part()
                 summand.backward()
@@ -174,7 +206,7 @@ class Optim:
 
 
 def _groups(module: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Sort what is trained by its part's learning rate and by whether it decays.
+    """Sort the names of what is trained by its part's learning rate and by whether it decays.
 
     Raises:
         ConfigError: a part is unknown, or nothing is left to train.
@@ -188,18 +220,18 @@ def _groups(module: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
             f"--optim.parts {parts}: wanted shares of the learning rate, 0 or more, by the names of parts. "
             f"There are {', '.join(known)}, and what is below them."
         )
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool], list[str]] = {}
     for name, parameter in named.items():
         nearest = max((part for part in parts if _within(name, part)), key=len, default=None)
         factor = 1.0 if nearest is None else parts[nearest]
         if not factor:
             parameter.requires_grad_(False)  # noqa: FBT003
         if parameter.requires_grad:
-            groups.setdefault((factor, _decays(module, name)), []).append(parameter)
+            groups.setdefault((factor, _decays(module, name)), []).append(name)
     if not groups:
         raise ConfigError(f"{type(module).__name__}: nothing to train, all parameters are frozen. Unfreeze a part.")
     return [
-        {"params": groups[key], "factor": key[0], "weight_decay": config.weight_decay if key[1] else 0.0}
+        {"names": groups[key], "factor": key[0], "weight_decay": config.weight_decay if key[1] else 0.0}
         for key in sorted(groups, key=lambda key: (-key[0], not key[1]))
     ]
 
@@ -219,22 +251,31 @@ class Ema:
     """Exponential moving average of a module's weights (Polyak 1992), with a warm start.
 
     After n updates the decay is min(decay, (1 + n) / (10 + n)), so the first weights are soon
-    forgotten. Buffers are copied, not averaged, when the averaged module is asked for.
+    forgotten. Buffers are copied, not averaged, when the averaged module is asked for. Where ranks
+    hold shards of the weights each averages its own, and nothing is gathered for it.
 
     Args:
         module: the module that is trained.
         decay: share of the average kept per update, within (0, 1).
+        sharing: how ranks share the module; None means that all of it is here.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: nn.Module, decay: float, sharing: Sharing | None = None) -> None:
         self.decay = decay
         self.num_updates = 0
-        self._average = copy.deepcopy(module).requires_grad_(requires_grad=False).eval()
         self._trained = module
-        both = zip(self._average.parameters(), module.parameters(), strict=True)
-        pairs = [(average, source.detach()) for average, source in both if source.requires_grad]
-        self._averages: list[Tensor] = [average for average, _ in pairs]
-        self._sources: list[Tensor] = [source for _, source in pairs]
+        self._shards = None if sharing is None or sharing.mesh is None else sharing
+        parts = {name: item.detach() for name, item in module.named_parameters()}
+        if self._shards is None:
+            self._average = copy.deepcopy(module).requires_grad_(requires_grad=False).eval()
+            averages = dict(self._average.named_parameters())
+        else:
+            parts = self._shards.tensors()
+            averages = {name: part.clone() for name, part in parts.items()}
+        names = [name for name, item in module.named_parameters() if item.requires_grad]
+        self._parts = {name: averages[name] for name in names}
+        self._averages: list[Tensor] = list(self._parts.values())
+        self._sources: list[Tensor] = [parts[name] for name in names]
 
     @torch.no_grad()
     def update(self) -> None:
@@ -245,16 +286,29 @@ class Ema:
 
     @torch.no_grad()
     def module(self) -> nn.Module:
-        """Return the averaged module in evaluation mode; it is always the same object."""
+        """Return the averaged module in evaluation mode; it is always the same object.
+
+        Every rank must ask; where they hold shards, rank 0 gets numbers and the others shapes.
+        """
+        if self._shards is not None:
+            return self._shards.whole(self._parts)
         for average, source in zip(self._average.buffers(), self._trained.buffers(), strict=True):
             average.copy_(source)
         return self._average
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average and its age."""
-        return {"num_updates": self.num_updates, "average": self.module().state_dict()}
+        if self._shards is None:
+            return {"num_updates": self.num_updates, "average": self.module().state_dict()}
+        averages = {name: self._shards.stored(name, part) for name, part in self._parts.items()}
+        return {"num_updates": self.num_updates, "average": {**self._trained.state_dict(), **averages}}
 
+    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take the state back."""
         self.num_updates = state["num_updates"]
-        self._average.load_state_dict(state["average"])
+        if self._shards is None:
+            self._average.load_state_dict(state["average"])
+            return
+        for name, part in self._parts.items():
+            part.copy_(self._shards.own(name, state["average"][name]))

@@ -19,9 +19,11 @@ from sinew.engine import rng
 from sinew.engine.checkpoint import Checkpoints, Pretrained, unheard
 from sinew.engine.config import LoopConfig
 from sinew.engine.diagnose import Diagnosis
+from sinew.engine.distributed import Vote, world
 from sinew.engine.guards import Guard
 from sinew.engine.interrupt import Interrupt
 from sinew.engine.optim import Optim
+from sinew.engine.ranks import over_ranks, restore_draws, verified
 from sinew.engine.track import MetricsLog, Row, read_rows
 from sinew.engine.window import Window
 
@@ -76,8 +78,9 @@ class Trainer(Generic[BatchT]):
         on_note: Callable[[str], None] | None = None,
     ) -> None:
         self.recipe, self.config, self.rundir, self.seed = recipe, config, rundir, seed
+        self.ranks = world()
         self.on_eval, self.on_log = on_eval, on_log
-        self.note = on_note or unheard
+        self.note = on_note if on_note is not None and self.ranks.is_main else unheard
         self.state = TrainState()
         self.metrics = MetricsLog(rundir.metrics)
         self.checkpoints = Checkpoints(rundir.checkpoints, keep=config.keep, note=self.note)
@@ -105,6 +108,7 @@ class Trainer(Generic[BatchT]):
             every=self.config.log_every,
             note=self.note,
         )
+        vote = Vote(self.ranks)
         batches = self.recipe.batches(Cursor(self.state.update))
         self._alive_since = time.perf_counter()
         self._window.begin()
@@ -115,30 +119,37 @@ class Trainer(Generic[BatchT]):
                 self.state.update += 1
                 self._window.add(metrics)
                 guard.watch(self.state.update, batch, metrics)
-                self._boundary(stop=interrupt.asked)
+                self._boundary(stop=vote(interrupt.asked, last=self.state.update == self.config.updates))
         return self.state
 
     def resume(self) -> None:
         """Seed everything, then take the newest whole checkpoint, if there is one."""
-        rng.seed_all(self.seed)
-        found = self.checkpoints.newest()
+        mesh = verified(self.recipe.optims, self.note)
+        rng.seed_all(self.seed if self.ranks.is_main else self.ranks.seed(self.seed))
+        found = self.checkpoints.newest(mesh)
         if found is None:
-            self.metrics.cut(0)
+            self._cut(0)
             return
         update, tree = found
         try:
             self.state = TrainState(**tree["train"])
             self.recipe.load_state_dict(tree["recipe"])
-            rng.restore(tree["rng"])
+            restore_draws([tree["rng"], *tree.get("others", [])], self.ranks.seed(self.seed, update), self.note)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"{self.checkpoints.path / str(update)}: does not fit this recipe ({error}). "
                 "Use the configuration and version that wrote it, or another run directory."
             ) from error
-        self.checkpoints.link(last=update, best=self.state.best_update)
-        self.metrics.cut(update)
+        if self.ranks.is_main:
+            self.checkpoints.link(last=update, best=self.state.best_update)
+        self._cut(update)
         self.diagnosis = Diagnosis(self.config.updates, read_rows(self.metrics.path))
         self.note(f"Going on after update {update} of {self.config.updates}.")
+
+    def _cut(self, update: int) -> None:
+        if self.ranks.is_main:
+            self.metrics.cut(update)
+        self.ranks.barrier()
 
     def _boundary(self, *, stop: bool) -> None:
         """Log, evaluate and save between two updates, as far as each is due."""
@@ -163,7 +174,7 @@ class Trainer(Generic[BatchT]):
             place = "" if len(optims) == 1 else f"{name}."
             measured |= {f"grad_rms/{place}{part}": rms for part, rms in optim.gradients().items()}
         measured["skipped"] = torch.stack([optim.bad_total for optim in optims.values()]).sum() if optims else NONE
-        row: Row = {"update": self.state.update, **self._window.close(measured)}
+        row: Row = {"update": self.state.update, **over_ranks(self._window.close(measured))}
         for name, optim in optims.items():
             row["lr" if len(optims) == 1 else f"lr/{name}"] = optim.lr
         row["skipped"] = int(row["skipped"])
@@ -174,7 +185,7 @@ class Trainer(Generic[BatchT]):
         if self.on_eval is None:
             return
         with self._aside():
-            score = self.on_eval(self.state.update)
+            score = self.ranks.tell(self.on_eval(self.state.update))
         found = dict(score) if isinstance(score, Mapping) else {"score": score}
         score = found.get("score")
         if score is None or not math.isfinite(score):
@@ -185,19 +196,24 @@ class Trainer(Generic[BatchT]):
 
     def _save(self) -> None:
         with self._aside():
-            self.metrics.sync()
+            if self.ranks.is_main:
+                self.metrics.sync()
             now = time.perf_counter()
             self.state.elapsed_s += now - self._alive_since
             self._alive_since = now
+            first, *others = self.ranks.gather(rng.capture())
             tree: dict[str, Any] = {
                 "train": asdict(self.state),
                 "recipe": self.recipe.state_dict(),
-                "rng": rng.capture(),
+                "rng": first,
+                **({"others": others} if others else {}),
             }
             policy = cast("Pretrained", self.recipe.acting())
             self.checkpoints.save(self.state.update, policy, tree, best=self.state.best_update)
 
     def _record(self, row: Row) -> None:
+        if not self.ranks.is_main:
+            return
         self.metrics.append(row)
         if self.on_log is not None:
             self.on_log(row)

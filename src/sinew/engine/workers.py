@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from sinew.core.errors import TrainingError
-from sinew.core.machine import num_cores
+from sinew.core.launch import launched
 
 T = TypeVar("T")
 
@@ -29,11 +29,11 @@ def start_workers(num_workers: int, *, threads: int = 1) -> ProcessPoolExecutor:
     a worker that died leaves it as a TrainingError.
 
     Args:
-        num_workers: most processes at a time; 0 means one per core.
+        num_workers: most processes at a time; 0 means one per core of this process's share.
         threads: CPU threads each of them may use.
     """
     return _Workers(
-        num_workers or num_cores(),
+        num_workers or launched().cores,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start,
         initargs=(threads,),

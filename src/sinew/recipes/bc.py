@@ -13,14 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sinew.core.errors import DataError
+from sinew.core.errors import ConfigError, DataError
 from sinew.core.pieces import pieces
-from sinew.core.types import Batch, Cursor, Metrics, NumpyBatch, Trainable
+from sinew.core.types import Batch, Cursor, Metrics, NumpyBatch
 from sinew.data.augment import Augment
 from sinew.data.mixture import Mixture
 from sinew.data.sampler import epoch_frames
 from sinew.engine import rng
 from sinew.engine.config import OptimConfig
+from sinew.engine.distributed import world
 from sinew.engine.optim import Ema, Optim
 from sinew.recipes.config import BcConfig
 
@@ -32,7 +33,8 @@ class BehaviourCloning:
     """Supervised learning of action chunks (Pomerleau 1988), with averaged weights for acting.
 
     Batch k and every random draw of update k depend on (seed, k) alone, so a resumed run repeats
-    what an uninterrupted one does. Data may grow between updates, see ``grew``.
+    what an uninterrupted one does. Data may grow between updates, see ``grew``. Ranks share the rows of
+    the same batches; what is drawn for a row (augmentation, dropout, noise) differs with the rank.
 
     Args:
         policy: a module that implements ``Trainable``; already on ``device``.
@@ -56,8 +58,14 @@ class BehaviourCloning:
     ) -> None:
         self.policy, self.windows, self.config, self.seed = policy, windows, config, seed
         self.device = torch.device(device)
+        self.ranks = world()
         self.optim = Optim(policy, optim, updates)
-        self.ema = Ema(policy, optim.ema) if optim.ema > 0 else None
+        if config.batch // self.ranks.size < self.optim.pieces:
+            raise ConfigError(
+                f"a batch of {config.batch} rows over {self.ranks.size} processes cannot be cut into "
+                f"{self.optim.pieces} pieces on each (--optim.accumulate). Raise the batch, or cut it into fewer."
+            )
+        self.ema = Ema(policy, optim.ema, self.optim.sharing) if optim.ema > 0 else None
         self.generator = torch.Generator()  # on the CPU, so that draws are the same for every device
         self.augment = Augment(config.augment, windows.spec if config.augment.mirror else None)
         self.num_updates = 0
@@ -79,7 +87,7 @@ class BehaviourCloning:
 
     def acting(self) -> nn.Module:
         """Return the averaged policy, or the policy itself where there is none."""
-        return self.policy if self.ema is None else self.ema.module()
+        return self.optim.acting() if self.ema is None else self.ema.module()
 
     def batches(self, start: Cursor) -> Iterator[Batch[Tensor]]:
         """Yield batches from update ``start`` on, each row once an epoch of its source.
@@ -97,7 +105,7 @@ class BehaviourCloning:
                 "Restore the data, or train anew in another run directory."
             )
         for update in count(start.update):
-            yield to_device(self.windows.gather(self._frames(update)), self.device)
+            yield to_device(self.windows.gather(self.ranks.rows(self._frames(update))), self.device)
 
     def turn_to(self, update: int, factors: Sequence[float]) -> None:
         """Draw the sources of a mixture by their weights times these factors, from this update on.
@@ -117,9 +125,10 @@ class BehaviourCloning:
 
     def update(self, batch: Batch[Tensor]) -> Metrics:
         """Take one step on the weighted mean of the loss terms."""
-        rng.seed_draws(rng.mix(self.seed, self.num_updates), self.device)  # for dropout, noise and the like
+        rng.seed_draws(self.ranks.seed(self.seed, self.num_updates), self.device)  # for dropout, noise and the like
         batch = self.augmented(batch)
-        batch = dataclasses.replace(batch, weight=batch.weight / batch.weight.sum())
+        total = self.ranks.mean(batch.weight.sum())  # so that the mean over the ranks is that over all rows
+        batch = dataclasses.replace(batch, weight=batch.weight / total)
         found: list[Metrics] = []
         parts = pieces(batch, self.optim.pieces)
         norm = self.optim.step([partial(self._loss, part, found) for part in parts])
@@ -130,7 +139,7 @@ class BehaviourCloning:
 
     def _loss(self, batch: Batch[Tensor], found: list[Metrics]) -> Tensor:
         """Return the weighted sum of the loss terms, and note them."""
-        losses = cast("Trainable", self.policy).losses(batch)
+        losses = cast("Mapping[str, Tensor]", self.optim.call("losses", batch))
         terms = {name: (loss * batch.weight).sum() for name, loss in losses.items()}
         loss = torch.stack(list(terms.values())).sum()
         found.append({"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}})
@@ -138,8 +147,8 @@ class BehaviourCloning:
 
     def augmented(self, batch: Batch[Tensor]) -> Batch[Tensor]:
         """Return the batch with its images and sentences changed at random, by (seed, update)."""
-        draws = self.generator.manual_seed(rng.mix(self.seed, self.num_updates, 1))
-        return self.augment(batch, draws, seed=rng.mix(self.seed, self.num_updates, 2))
+        draws = self.generator.manual_seed(self.ranks.seed(self.seed, self.num_updates, 1))
+        return self.augment(batch, draws, seed=self.ranks.seed(self.seed, self.num_updates, 2))
 
     def _frames(self, update: int) -> NDArray[np.int64]:
         if self.draws is not None and isinstance(self.windows, Mixture):
@@ -161,7 +170,7 @@ class BehaviourCloning:
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take them back; the data is looked at when ``batches`` begins."""
         self.num_updates, self.segments = state["num_updates"], list(state["segments"])
-        self.policy.load_state_dict(state["policy"])
+        self.optim.load_weights(state["policy"])
         self.optim.load_state_dict(state["optim"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])

@@ -12,6 +12,7 @@ from sinew.core.errors import DataError
 from sinew.core.types import Cursor, Metrics, Recipe, Stateful
 from sinew.data.episode import Episode
 from sinew.data.store import Store
+from sinew.engine.distributed import world
 
 BatchT = TypeVar("BatchT")
 
@@ -40,7 +41,8 @@ class Dagger:
     Args:
         inner: learns; its data must include ``store``.
         store: this recipe's own.
-        gather: given the round and the acting policy, returns labelled episodes; must depend on these two only.
+        gather: given the round and the acting policy, returns labelled episodes; must depend on these two only. Of
+            several ranks it is asked by all, and what rank 0 gets counts.
         rounds: updates before which a round takes place, ascending.
     """
 
@@ -82,7 +84,9 @@ class Dagger:
                 f"{self.store.path}: {self.store.num_episodes} episodes, the saved state counts {self.num_episodes}. "
                 "Restore the store, or train anew in another run directory."
             )
-        self.store.truncate(self.num_episodes)
+        if world().is_main:
+            self.store.truncate(self.num_episodes)
+        self._see()
         stream = self.inner.batches(start)
         for update in count(start.update):
             while self.rounds_done < len(self.rounds) and self.rounds[self.rounds_done] <= update:
@@ -90,11 +94,20 @@ class Dagger:
             yield next(stream)
 
     def collect(self, update: int) -> None:
-        """Run the next round and let the inner recipe learn from it."""
-        self.store.append(self.gather(self.rounds_done, self.acting()))
+        """Run the next round and let the inner recipe learn from it; every rank must, and rank 0 writes."""
+        episodes = self.gather(self.rounds_done, self.acting())
+        if world().is_main:
+            self.store.append(episodes)
+        self._see()
         self.num_episodes = self.store.num_episodes
         self.rounds_done += 1
         self.inner.grew(update)
+
+    def _see(self) -> None:
+        """Wait until rank 0 has written, and look at what it wrote."""
+        world().barrier()
+        if not world().is_main:
+            self.store.reload()
 
     def update(self, batch: Any) -> Metrics:  # noqa: ANN401  (whatever the inner recipe takes)
         """Do as the inner recipe does."""

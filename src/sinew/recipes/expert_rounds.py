@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +25,7 @@ from sinew.data.episode import Episode
 from sinew.data.record import Recorder
 from sinew.engine import rng
 from sinew.engine.checkpoint import Pretrained
+from sinew.engine.distributed import world
 from sinew.recipes.config import DaggerConfig
 
 ROWS = 16
@@ -61,7 +62,8 @@ class DaggerJob:
 class ExpertRounds:
     """The ``gather`` of a Dagger recipe: rolls the policy out in a world and has its expert label every tick.
 
-    What a round returns follows from the policy, the round and these settings; the pool changes nothing.
+    What a round returns follows from the policy, the round and these settings; the pool changes nothing. Ranks that
+    train together each run a share, and rank 0 gets all of it.
 
     Attributes:
         env: the world; initial states are those of its ``train`` split that no demonstration begins at.
@@ -80,27 +82,27 @@ class ExpertRounds:
     note: Callable[[str], None] | None = None
 
     def __call__(self, number: int, acting: nn.Module) -> list[Episode]:
-        """Return the episodes of round ``number``, from 0.
+        """Return the episodes of round ``number``, from 0; none but on rank 0.
 
         Raises:
             TrainingError: a worker process died.
         """
-        place = self.directory / f"round_{number}"
-        for leftover in self.directory.glob(".round_*"):  # of a killed process
-            shutil.rmtree(leftover, ignore_errors=True)
-        with new_directory(place) as temporary:
-            cast("Pretrained", acting).save_pretrained(temporary)
+        ranks, place = world(), self.directory / f"round_{number}"
+        if ranks.is_main:
+            self._put(place, acting)
+        ranks.barrier()
         try:
-            jobs = self.jobs(number, place)
-            groups = (dagger_group(job) for job in jobs) if self.pool is None else self.pool.map(dagger_group, jobs)
-            episodes = [episode for group in groups for episode in group]
+            mine = ranks.waves(self.jobs(number, place), self._run)
+            told = (group for wave in mine for group in ranks.collect(wave))
+            episodes = [episode for group in told if group is not None for episode in group]
         except BrokenExecutor as error:
             raise TrainingError(
                 "a worker process died while the policy was rolled out (out of memory?). "
                 "Run the same command again to go on from the last checkpoint, with fewer workers if it repeats."
             ) from error
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            if ranks.is_main:
+                shutil.rmtree(place, ignore_errors=True)
         if self.note is not None:
             won = sum(episode.success for episode in episodes)
             frames = sum(episode.num_frames for episode in episodes)
@@ -108,6 +110,15 @@ class ExpertRounds:
                 f"Round {number + 1}: {frames} frames labelled, {won} of {len(episodes)} episodes succeeded with help."
             )
         return episodes
+
+    def _put(self, place: Path, acting: nn.Module) -> None:
+        for leftover in self.directory.glob(".round_*"):  # of a killed process
+            shutil.rmtree(leftover, ignore_errors=True)
+        with new_directory(place) as temporary:
+            cast("Pretrained", acting).save_pretrained(temporary)
+
+    def _run(self, jobs: Sequence[DaggerJob]) -> Iterable[list[Episode]]:
+        return map(dagger_group, jobs) if self.pool is None else self.pool.map(dagger_group, jobs)
 
     def jobs(self, number: int, policy: Path) -> list[DaggerJob]:
         """Return the groups of a round, tasks mixed in each."""

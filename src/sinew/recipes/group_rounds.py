@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +22,7 @@ from sinew.core.types import EnvConfig, NumpyObservation, VecEnv
 from sinew.data.collect import shares
 from sinew.engine import rng
 from sinew.engine.checkpoint import Pretrained
+from sinew.engine.distributed import world
 from sinew.envs.rollout import Draw, Rollouts, merge, roll_out
 from sinew.recipes.config import GrpoConfig
 
@@ -59,7 +60,8 @@ class GroupJob:
 class GroupRounds:
     """The ``gather`` of GRPO: each round has its own initial states, of the ``train`` split.
 
-    What a round returns follows from the policy, the round and these settings; the pool changes nothing.
+    What a round returns follows from the policy, the round and these settings; the pool changes nothing. Ranks that
+    train together each run a share, and every one gets all of it.
 
     Attributes:
         env: the world; it must be able to return to a listed state.
@@ -86,25 +88,35 @@ class GroupRounds:
             ConfigError: the world has too few initial states, or cannot return to one.
             TrainingError: a worker process died.
         """
-        place = self.directory / f"round_{number}"
-        for leftover in self.directory.glob(".round_*"):  # of a killed process
-            shutil.rmtree(leftover, ignore_errors=True)
-        with new_directory(place) as temporary:
-            cast("Pretrained", policy).save_pretrained(temporary)
+        ranks, place = world(), self.directory / f"round_{number}"
+        if ranks.is_main:
+            self._put(place, policy)
+        ranks.barrier()
         try:
-            jobs = self.jobs(number, place)
-            found = merge([*(map(group_job, jobs) if self.pool is None else self.pool.map(group_job, jobs))])
+            mine = ranks.waves(self.jobs(number, place), self._run)
+            told = (part for wave in mine for part in ranks.gather(wave))
+            found = merge([part for part in told if part is not None])
         except BrokenExecutor as error:
             raise TrainingError(
                 "a worker process died while the policy acted (out of memory?). "
                 "Run the same command again to go on from the last checkpoint, with fewer workers if it repeats."
             ) from error
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            if ranks.is_main:
+                shutil.rmtree(place, ignore_errors=True)
         if self.note is not None:
             won = sum(outcome.success for outcome in found.outcomes)
             self.note(f"Round {number + 1}: {won} of {len(found.outcomes)} episodes succeeded.")
         return found
+
+    def _put(self, place: Path, policy: nn.Module) -> None:
+        for leftover in self.directory.glob(".round_*"):  # of a killed process
+            shutil.rmtree(leftover, ignore_errors=True)
+        with new_directory(place) as temporary:
+            cast("Pretrained", policy).save_pretrained(temporary)
+
+    def _run(self, jobs: Sequence[GroupJob]) -> Iterable[Rollouts]:
+        return map(group_job, jobs) if self.pool is None else self.pool.map(group_job, jobs)
 
     def jobs(self, number: int, policy: Path) -> list[GroupJob]:
         """Return the jobs of a round, tasks mixed in each."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sinew.core.types import Cursor, Metrics, RLBatch, StochasticTrainable
 from sinew.engine import rng
 from sinew.engine.config import OptimConfig
+from sinew.engine.distributed import world
 from sinew.engine.optim import Ema, Optim
 from sinew.envs.rollout import Rollouts
 from sinew.losses.rl import clipped_loss, even_weight, group_advantage, is_clipped, kl_k3, masked_mean
@@ -64,8 +65,9 @@ class Grpo:
         self.reference = copy.deepcopy(policy).requires_grad_(requires_grad=False) if config.kl > 0 else None
         policy.requires_grad_(requires_grad=config.train == "all")
         self._policy.head.requires_grad_(requires_grad=True)
+        self.ranks = world()
         self.optim = Optim(policy, optim, updates * config.epochs * config.minibatches)
-        self.ema = Ema(policy, optim.ema) if optim.ema > 0 else None
+        self.ema = Ema(policy, optim.ema, self.optim.sharing) if optim.ema > 0 else None
         self.generator = torch.Generator()
         self.num_updates = 0
 
@@ -81,12 +83,12 @@ class Grpo:
 
     def acting(self) -> nn.Module:
         """Return the averaged policy, or the policy itself where there is none."""
-        return self.policy if self.ema is None else self.ema.module()
+        return self.optim.acting() if self.ema is None else self.ema.module()
 
     def batches(self, start: Cursor) -> Iterator[RLBatch[Tensor]]:
         """Yield, for each update, all decisions of its episodes with their advantages."""
         for number in count(start.update):
-            found = self.gather(number, self.policy)
+            found = self.gather(number, self.optim.acting())
             returns = torch.tensor([outcome.total_reward for outcome in found.outcomes])
             if self.config.shuffle:
                 returns = returns[self._order(len(returns), number)]
@@ -119,17 +121,28 @@ class Grpo:
     def _step(self, batch: RLBatch[Tensor]) -> dict[str, Tensor]:
         """Take one optimiser step, piece by piece; each counts by its share of what was decided."""
         found: list[dict[str, Tensor]] = []
-        total = batch.mask.sum().clamp(min=1)
+        batch = self._mine(batch)
+        total = self.ranks.mean(batch.mask.sum().float()).clamp(min=1e-6)
         parts = [take(batch, rows) for rows in torch.arange(batch.num_rows).tensor_split(self.optim.pieces)]
         norm = self.optim.step([partial(self._loss, part, part.mask.sum() / total, found) for part in parts])
         return {**{name: torch.stack([part[name] for part in found]).sum() for name in found[0]}, "grad_norm": norm}
+
+    def _mine(self, batch: RLBatch[Tensor]) -> RLBatch[Tensor]:
+        """Return this rank's part, on every rank of as many rows; those that are added to make it so count nothing."""
+        if self.ranks.alone:
+            return batch
+        most = -(-batch.num_rows // self.ranks.size)
+        rows = torch.arange(batch.num_rows).tensor_split(self.ranks.size)[self.ranks.rank]
+        wanted = max(most, self.optim.pieces)
+        mine = take(batch, torch.cat([rows, torch.zeros(wanted - len(rows), dtype=rows.dtype)]))
+        return dataclasses.replace(mine, mask=mine.mask & (torch.arange(wanted) < len(rows))[:, None])
 
     def _loss(self, batch: RLBatch[Tensor], share: Tensor, found: list[dict[str, Tensor]]) -> Tensor:
         """Return the loss of some rows times their share, and note what is known of them."""
         batch = batch.map(lambda array: array.to(self.device))
         assert batch.advantage is not None
         clip = {"low": self.config.clip_low, "high": self.config.clip_high}
-        log_prob = self._policy.log_prob(batch.obs, batch.trace)
+        log_prob = cast("Tensor", self.optim.call("log_prob", batch.obs, batch.trace))
         loss = masked_mean(clipped_loss(log_prob, batch.log_prob, batch.advantage, **clip), batch.mask)
         if self.reference is not None:
             with torch.no_grad():
@@ -159,7 +172,7 @@ class Grpo:
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take them back."""
         self.num_updates = state["num_updates"]
-        self.policy.load_state_dict(state["policy"])
+        self.optim.load_weights(state["policy"])
         self.optim.load_state_dict(state["optim"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])

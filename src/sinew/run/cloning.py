@@ -13,6 +13,7 @@ from sinew.core.files import read_json, write_json
 from sinew.core.rundir import RunDir
 from sinew.data.mixture import Mixture, table
 from sinew.engine import runcard
+from sinew.engine.distributed import world
 from sinew.engine.progress import Progress
 from sinew.engine.progress import clock as as_clock
 from sinew.engine.track import draw_curves, read_rows
@@ -44,7 +45,7 @@ def clone(config: RunConfig, rundir: RunDir, recorded: Sequence[Recorded], *, co
     for text in describe(known):
         say(f"  {text}")
     write_json(rundir.path / SPLITS, known.splits())
-    if rundir.phase in ("collect", "train"):
+    if world().tell(rundir.phase) in ("collect", "train"):
         rundir.enter("train")
         with timer.phase("train"):
             train_phase(config, rundir, known, command=command)
@@ -56,6 +57,11 @@ def clone(config: RunConfig, rundir: RunDir, recorded: Sequence[Recorded], *, co
     with timer.phase("report"):
         write(config, rundir, timer=timer)
     rundir.enter("done")
+
+
+def follow_recorded(config: RunConfig, rundir: RunDir, recorded: Sequence[Recorded]) -> None:
+    """Do another rank's part of such a run: its training."""
+    train_phase(config, rundir, lessons(config, recorded), command="")
 
 
 def describe(known: Lessons) -> Iterator[str]:
@@ -76,7 +82,7 @@ def train_phase(config: RunConfig, rundir: RunDir, known: Lessons, *, command: s
     """Train to the end, measuring on held-out episodes on the way."""
     heading("Training")
     policy, taken = build(config, known)
-    if taken is not None:
+    if taken is not None and world().is_main:
         _tell(taken, rundir)
     if not isinstance(config.recipe, BcConfig):
         raise ConfigError(
@@ -94,7 +100,8 @@ def train_phase(config: RunConfig, rundir: RunDir, known: Lessons, *, command: s
     )
     sources = _sources(recipe)
     with Progress(config.loop.updates, console=console) as progress:
-        runcard.start(rundir, _plan(config, known, command, sources), recipe.modules)
+        if world().is_main:
+            runcard.start(rundir, _plan(config, known, command, sources), recipe.modules)
         tryout = OfflineTryout(config, rundir, recipe, lessons=known, note=progress.note)
         trainer = Trainer(
             recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=progress.show, on_note=progress.note

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sinew.core.rundir import RunDir
 from sinew.engine import runcard
+from sinew.engine.distributed import in_turn, world
 from sinew.engine.progress import Progress, clock
 from sinew.engine.trainer import Trainer
 from sinew.models.device import pick_device
@@ -27,7 +29,8 @@ def build(config: RunConfig, rundir: RunDir, *, pool: Executor, note: Callable[[
     """Return the recipe with the policy it improves, ready for the trainer."""
     assert isinstance(config.recipe, GrpoConfig)
     device = pick_device(config.device)
-    policy = VLAPolicy.from_pretrained(keep_start(config, rundir), device=str(device), config=config.policy)
+    start = in_turn(partial(keep_start, config, rundir))
+    policy = VLAPolicy.from_pretrained(start, device=str(device), config=config.policy)
     gather = GroupRounds(
         config.world, config.recipe, config.policy.execute, rundir.data, config.seed, pool=pool, note=note
     )
@@ -49,7 +52,8 @@ def improve(config: RunConfig, rundir: RunDir, *, command: str, pool: Executor) 
             data={"episodes per update": config.recipe.scenes * config.recipe.group, "updates": config.loop.updates},
             risks=tuple(risks(config)),
         )
-        runcard.start(rundir, plan, recipe.modules)
+        if world().is_main:
+            runcard.start(rundir, plan, recipe.modules)
         tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note)
         trainer = Trainer(
             recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=progress.show, on_note=progress.note

@@ -14,6 +14,7 @@ from sinew.core.files import new_directory, read_json, write_json, write_text
 from sinew.core.rundir import RunDir
 from sinew.deploy.artefact import is_artefact, read_manifest
 from sinew.deploy.load import checkpoint_of
+from sinew.engine.distributed import world
 from sinew.engine.workers import start_workers
 from sinew.envs.config import AnyEnvConfig
 from sinew.evaluate import success, summary
@@ -59,8 +60,11 @@ class Tryout:
     def __call__(self, update: int) -> float | None:
         """Return the success rate over all tasks after this many updates."""
         place = self.rundir.path / ".tryout"
+        policy = self.recipe.acting()  # which ranks that share the weights gather together
+        if not world().is_main:
+            return None
         with new_directory(place) as temporary:
-            cast("Pretrained", self.recipe.acting()).save_pretrained(temporary)
+            cast("Pretrained", policy).save_pretrained(temporary)
         settings = self.config.evaluate
         listings = plan_quick(self.config.world.build(1), settings)
         found = summary.evaluate(

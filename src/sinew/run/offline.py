@@ -14,6 +14,7 @@ from sinew.core import config as configs
 from sinew.core.files import point_link, read_json, write_json
 from sinew.core.rundir import RunDir
 from sinew.data.shares import Attention
+from sinew.engine.distributed import world
 from sinew.evaluate.offline import OfflineError, Replay, action_error, replay
 from sinew.models.policy import VLAPolicy
 from sinew.recipes.bc import BehaviourCloning
@@ -72,20 +73,27 @@ class OfflineTryout:
 
     def __call__(self, update: int) -> float | None:
         """Return minus the held-out sampled-action error after this many updates."""
-        policy = cast("ChunkPolicy", self.recipe.acting())
+        policy = cast("ChunkPolicy", self.recipe.acting())  # which ranks that share the weights gather together
+        ranks = world()
+        score = self._measure(policy, update) if ranks.is_main else None
+        factors = ranks.tell(self._attend(policy, update) if ranks.is_main else None)
+        if factors is not None and isinstance(self.recipe, BehaviourCloning):
+            self.recipe.turn_to(update, factors)
+        return score
+
+    def _measure(self, policy: ChunkPolicy, update: int) -> float:
         found = action_error(policy, self.windows, tolerance=data_of(self.config).tolerance, seed=self.config.seed)
         known: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
         known[str(update)] = configs.to_dict(found)
         write_json(self.path, {key: known[key] for key in sorted(known, key=int)})
-        self._tell_sources(policy, update)
         self.note(f"{100 * update // self.config.loop.updates} % trained, on held-out episodes: {in_words(found)}")
         return -found.score
 
-    def _tell_sources(self, policy: ChunkPolicy, update: int) -> None:
-        """Measure each source, where the mixture turns to what is not imitated well yet, and tell the sampler."""
+    def _attend(self, policy: ChunkPolicy, update: int) -> tuple[float, ...] | None:
+        """Measure each source, where the mixture turns to what is not imitated well yet, and return their factors."""
         mix = data_of(self.config).mix
-        if mix is None or not mix.success_power or not isinstance(self.recipe, BehaviourCloning):
-            return
+        if mix is None or not mix.success_power:
+            return None
         known: dict[str, list[float]] = read_json(self.sources) if self.sources.exists() else {}
         measure_one = partial(
             action_error, policy, tolerance=data_of(self.config).tolerance, seed=self.config.seed, frames=SOURCE_FRAMES
@@ -96,9 +104,9 @@ class OfflineTryout:
         for moment in sorted(int(key) for key in known if int(key) <= update):
             attention = attention.told(known[str(moment)])
         factors = attention.factors(len(self.parts))
-        self.recipe.turn_to(update, factors)
         drawn = ", ".join(f"{part.name} x {factor:.2f}" for part, factor in zip(self.parts, factors, strict=True))
         self.note(f"from here on drawn: {drawn}")
+        return factors
 
 
 def in_words(found: OfflineError) -> str:

@@ -17,6 +17,7 @@ from sinew.data.phrases import spoken
 from sinew.data.stats import statistics
 from sinew.data.store import Store
 from sinew.data.windows import Windows
+from sinew.engine.distributed import in_turn
 from sinew.models.device import pick_device
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 def run_path(config: RunConfig, root: Path) -> Path:
     """Return a run's directory; settings that change no result do not change it."""
-    config = dataclasses.replace(config, workers=0)
+    config = dataclasses.replace(config, workers=0, optim=dataclasses.replace(config.optim, parallel=None))
     if isinstance(config.recipe, GrpoConfig):  # known by the digest of its files, wherever they lie
         config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, start=""))
     plain = _without_none(to_dict(config))
@@ -91,9 +92,8 @@ def build_recipe(
     inner = recipe.inner if isinstance(recipe, DaggerConfig) else recipe
     demonstrations, stores = data[0], list(data)
     if isinstance(recipe, DaggerConfig):
-        stores.append(
-            Store.open_or_create(rundir.data / "dagger", demonstrations.spec, tuple(demonstrations.target_sizes))
-        )
+        names = tuple(demonstrations.target_sizes)
+        stores.append(in_turn(lambda: Store.open_or_create(rundir.data / "dagger", demonstrations.spec, names)))
     check_labels(inner.augment, policy.config, demonstrations.spec)
     windows = Windows(stores, history=config.policy.history, horizon=config.policy.horizon)
     cloning = BehaviourCloning(

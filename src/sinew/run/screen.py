@@ -7,7 +7,10 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-console = Console(highlight=False)
+from sinew.core.launch import launched
+
+console = Console(highlight=False, quiet=launched().rank > 0)
+"""Silent in all but the first of several processes that train together."""
 
 
 def say(text: str) -> None:

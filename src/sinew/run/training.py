@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from sinew.core.errors import ConfigError
+from sinew.core.config import digest
+from sinew.core.errors import ConfigError, TrainingError
+from sinew.core.launch import launched
 from sinew.core.rundir import RunDir
 from sinew.data.augment import check_augment
 from sinew.data.collect import collect
@@ -20,13 +24,15 @@ from sinew.data.shares import Attention, shares, task_weights, weights_at
 from sinew.data.stills import collect_stills
 from sinew.data.store import Store
 from sinew.engine import runcard
+from sinew.engine.distributed import in_turn, joined, world
 from sinew.engine.progress import Progress, clock
 from sinew.engine.trainer import Trainer
-from sinew.engine.workers import num_cores, start_workers
+from sinew.engine.workers import start_workers
 from sinew.evaluate.film import FilmJob, film_job, hero_states
+from sinew.models.device import pick_device
 from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
 from sinew.run.clock import Clock
-from sinew.run.cloning import clone
+from sinew.run.cloning import clone, follow_recorded
 from sinew.run.cloning import next_steps as cloned_next_steps
 from sinew.run.improving import improve
 from sinew.run.measuring import Tryout, measure
@@ -39,16 +45,25 @@ from sinew.run.start import check_start
 if TYPE_CHECKING:
     from sinew.run import RunConfig
 
+UNTRAINED = ("collect", "train")
+"""Phases of a run from which training is yet to come."""
+
 
 def train_seeds(config: RunConfig, *, root: Path, command: str, seeds: int) -> tuple[Path, ...]:
     """Train one run per seed and, for several, report on all of them together."""
     check(config)
+    with joined(pick_device(config.device)) as ranks:
+        ranks.require_same("digest of the configuration", digest(config))
+        return _train_seeds(config, root=root, command=command, seeds=seeds)
+
+
+def _train_seeds(config: RunConfig, *, root: Path, command: str, seeds: int) -> tuple[Path, ...]:
     recorded = None
     if config.data is not None:
-        config, recorded = read_in(config, root)
+        config, recorded = in_turn(partial(read_in, config, root))
     configs = [dataclasses.replace(config, seed=config.seed + number) for number in range(seeds)]
     paths = tuple(train_one(one, root=root, command=command, alone=seeds == 1, recorded=recorded) for one in configs)
-    if seeds > 1 and recorded is None:
+    if seeds > 1 and recorded is None and world().is_main:
         pooled_report(paths, run_path(config, root).with_name(f"{run_path(config, root).name}-{seeds}-seeds"))
     return paths
 
@@ -135,19 +150,23 @@ def train_one(
         CheckpointError: another process works on it, or the directory is not a run's.
     """
     rundir = RunDir(run_path(config, root))
+    if not world().is_main:
+        _follow(config, rundir, root=root, recorded=recorded)
+        return rundir.path
     if rundir.config.exists() and rundir.phase == "done":
+        world().tell(rundir.phase)
         say(f"{rundir.path} is finished. Another seed: --seed {config.seed + 1}.")
         if alone:
             _say_what_next(config, rundir.path)
         return rundir.path
     with rundir:
-        start = rundir.claim(config, may_differ=("workers",))
+        start = rundir.claim(config, may_differ=("workers", "optim.parallel"))
         going_on = (
             f"Going on with {rundir.path} ({rundir.phase})." if start == "resume" else f"Run directory: {rundir.path}"
         )
         say(going_on)
         timer = Clock(rundir.path / "timings.json")
-        torch.set_num_threads(num_cores())
+        torch.set_num_threads(launched().cores)
         if recorded is not None:
             clone(config, rundir, recorded, command=command, timer=timer)
         else:
@@ -155,6 +174,29 @@ def train_one(
                 _phases(config, rundir, root=root, command=command, pool=pool, timer=timer)
     _say_what_next(config, rundir.path)
     return rundir.path
+
+
+def _follow(config: RunConfig, rundir: RunDir, *, root: Path, recorded: Sequence[Recorded] | None) -> None:
+    """Do the part of a run that every rank takes part in, its training; rank 0 does all the rest, before and after."""
+    phase = world().tell("")
+    if phase not in UNTRAINED:
+        return
+    if not rundir.config.exists():
+        raise TrainingError(
+            f"{rundir.path}: rank 0 writes there, and rank {world().rank} on {socket.gethostname()} sees nothing. "
+            "Runs of several machines need a directory that all of them see: --out PLACE"
+        )
+    torch.set_num_threads(launched().cores)
+    if recorded is not None:
+        follow_recorded(config, rundir, recorded)
+        return
+    with start_workers(config.workers) as pool:
+        if isinstance(config.recipe, GrpoConfig):
+            improve(config, rundir, command="", pool=pool)
+            return
+        places = [store_path(config, root), *([stills_path(config, root)] if config.collect.stills else [])]
+        data = tuple(Store.open(place) for place in places)
+        train_phase(config, rundir, data, command="", pool=pool)
 
 
 def _say_what_next(config: RunConfig, path: Path) -> None:
@@ -173,13 +215,13 @@ def _phases(config: RunConfig, rundir: RunDir, *, root: Path, command: str, pool
         with timer.phase("collect"):
             demonstrations = collect_phase(config, store_path(config, root), pool)
             data = (demonstrations, *stills_phase(config, stills_path(config, root), pool))
-    if rundir.phase in ("collect", "train"):
+    if world().tell(rundir.phase) in UNTRAINED:
         rundir.enter("train")
         with timer.phase("train"):
             if improves:
                 improve(config, rundir, command=command, pool=pool)
             else:
-                train_phase(config, rundir, data, command=command, pool=pool, timer=timer)
+                train_phase(config, rundir, data, command=command, pool=pool)
         rundir.enter("evaluate")
     if rundir.phase == "evaluate":
         with timer.phase("evaluate"):
@@ -226,9 +268,7 @@ def stills_phase(config: RunConfig, path: Path, pool: Executor) -> tuple[Store, 
     return (store,)
 
 
-def train_phase(
-    config: RunConfig, rundir: RunDir, data: tuple[Store, ...], *, command: str, pool: Executor, timer: Clock
-) -> None:
+def train_phase(config: RunConfig, rundir: RunDir, data: tuple[Store, ...], *, command: str, pool: Executor) -> None:
     """Train to the end, trying the policy out on the way."""
     heading("Training")
     demonstrations = data[0]
@@ -246,7 +286,8 @@ def train_phase(
             },
             risks=risks(config, demonstrations),
         )
-        runcard.start(rundir, plan, recipe.modules)
+        if world().is_main:
+            runcard.start(rundir, plan, recipe.modules)
         tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note)
         trainer = Trainer(
             recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=progress.show, on_note=progress.note

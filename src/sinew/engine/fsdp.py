@@ -1,0 +1,164 @@
+"""A trained module of which every rank has a part, by torch's FSDP2."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+
+from sinew.core.errors import ConfigError, TrainingError
+from sinew.engine.distributed import world
+from sinew.engine.sharing import Entry
+
+
+class Shards:
+    """Every rank has a part of each parameter and gathers the rest while it computes (FSDP2, Zhao 2023).
+
+    Args:
+        module: what is trained; its weights must be the same on every rank, and are cut up in place.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.ranks = module, world()
+        self.skeleton = skeleton(module)
+        self._filled: nn.Module | None = None
+        self._check(module)
+        # A loss term is a view of the rows' losses; nobody changes one in place.
+        warnings.filterwarnings("ignore", message=".*FSDP2-wrapped module .* returned a view tensor.*")
+        device = next(module.parameters()).device
+        self.mesh: DeviceMesh | None = init_device_mesh(device.type, (self.ranks.size,))
+        for block in blocks(module):
+            fully_shard(block, mesh=self.mesh)
+        self.entry = Entry(module)
+        fully_shard(self.entry, mesh=self.mesh)
+        self.sharded = {name: cast("DTensor", parameter) for name, parameter in module.named_parameters()}
+        self.names = [name for name, parameter in self.sharded.items() if parameter.requires_grad]
+        self._trained = [self.sharded[name] for name in self.names]
+        self.parameters = [nn.Parameter(parameter.to_local().detach()) for parameter in self._trained]
+
+    def call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401
+        """Call the method with gathered weights."""
+        return self.entry(name, *arguments)
+
+    @contextmanager
+    def syncing(self, *, now: bool) -> Generator[None]:
+        """Exchange gradients at the next backward pass, or keep whole ones here until then."""
+        cast("FSDPModule", self.entry).set_requires_gradient_sync(now)
+        yield
+        cast("FSDPModule", self.entry).set_requires_gradient_sync(True)
+
+    def clear(self) -> None:
+        """Forget all gradients."""
+        for part, parameter in zip(self.parameters, self._trained, strict=True):
+            part.grad = parameter.grad = None
+
+    def gradients(self) -> list[Tensor]:
+        """Return this rank's part of the gradients, averaged over the ranks."""
+        for part, parameter in zip(self.parameters, self._trained, strict=True):
+            part.grad = None if parameter.grad is None else cast("DTensor", parameter.grad).to_local()
+        return [part.grad for part in self.parameters if part.grad is not None]
+
+    def norm(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Return the norm over all ranks' parts."""
+        square = torch.nn.utils.get_total_norm(gradients).square()
+        dist.all_reduce(square)
+        return square.sqrt()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the parts."""
+        return {name: parameter.to_local().detach() for name, parameter in self.sharded.items()}
+
+    def stored(self, name: str, part: Tensor) -> Tensor:
+        """Return the part as one of a distributed tensor."""
+        like = self.sharded[name]
+        return DTensor.from_local(part, self.mesh, like.placements, shape=like.shape, stride=like.stride())
+
+    def own(self, name: str, value: Tensor) -> Tensor:
+        """Cut a whole value as torch cuts the parameter; a stored one is cut already."""
+        if isinstance(value, DTensor):
+            return value.to_local()
+        chunks, part = value.chunk(self.ranks.size), self.sharded[name].to_local()
+        return chunks[self.ranks.rank] if self.ranks.rank < len(chunks) else torch.empty_like(part)
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Load this rank's part of it."""
+        known = self.sharded
+        parts = {key: self.stored(key, self.own(key, item)) if key in known else item for key, item in state.items()}
+        self.module.load_state_dict(parts)
+
+    @torch.no_grad()
+    def whole(self, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
+        """Gather one parameter after another into a copy in the CPU memory of rank 0; it is always the same object."""
+        parts = {**self.tensors(), **(tensors or {})}
+        if self._filled is None:
+            self._filled = copy.deepcopy(self.skeleton)
+            if self.ranks.is_main:
+                self._filled.to_empty(device="cpu")
+        filled = dict(self._filled.named_parameters())
+        for name, part in parts.items():
+            full = cast("DTensor", self.stored(name, part)).full_tensor()
+            if self.ranks.is_main:
+                filled[name].copy_(full)
+        if self.ranks.is_main:
+            for target, source in zip(self._filled.buffers(), self.module.buffers(), strict=True):
+                target.copy_(source)
+        return self._filled.requires_grad_(requires_grad=False).eval()
+
+    def verify(self) -> str:
+        """Check that torch shards it, and that this rank really has less than all."""
+        name = type(self.module).__name__
+        here = sum(part.numel() for part in self.tensors().values())
+        full = sum(parameter.numel() for parameter in self.sharded.values())
+        counts = self.ranks.gather(here)
+        if not isinstance(self.entry, FSDPModule) or max(counts) >= full or sum(counts) != full:
+            raise TrainingError(
+                f"{name}: wanted its {full:,} parameters sharded over {self.ranks.size} processes by FSDP2, found "
+                f"{counts} on them and {type(self.entry).__name__} around it."
+            )
+        return f"{self.ranks.size} processes share {full:,} parameters, {here:,} of them on rank 0 (FSDP2)"
+
+    def _check(self, module: nn.Module) -> None:
+        """Refuse what cannot be cut up, and weights that differ."""
+        name = type(module).__name__
+        scalars = [name for name, parameter in module.named_parameters() if parameter.ndim == 0]
+        if scalars:
+            raise ConfigError(
+                f"{name}: {', '.join(scalars)} are single numbers, which FSDP2 cannot cut. Give them one dimension, or "
+                "train with --optim.parallel ddp."
+            )
+        sums = repr([float(parameter.detach().double().sum()) for parameter in module.parameters()])
+        digest = hashlib.sha256(sums.encode()).hexdigest()[:12]
+        self.ranks.require_same(f"{name}: digest of its weights before they are sharded", digest)
+
+
+def skeleton(module: nn.Module) -> nn.Module:
+    """Return a copy of a module on the ``meta`` device: its shapes, no numbers, no memory."""
+    tensors = [*module.parameters(), *module.buffers()]
+    empty = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
+    kept = {
+        key: nn.Parameter(empty[key], requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
+        for tensor, (key, new) in zip(tensors, empty.items(), strict=True)
+    }
+    return copy.deepcopy(module, cast("dict[int, Any]", kept))
+
+
+def blocks(module: nn.Module) -> list[nn.Module]:
+    """Return the layers that are gathered one at a time: the members of lists of modules of one class with weights."""
+    found: list[nn.Module] = []
+    for group in module.modules():
+        members = list(group) if isinstance(group, nn.ModuleList) else []
+        alike = len({type(member) for member in members}) == 1 and len(members) > 1
+        if alike and all(any(True for _ in member.parameters()) for member in members):
+            found += members
+    inner = {id(part) for block in found for part in block.modules() if part is not block}
+    return [block for block in found if id(block) not in inner]

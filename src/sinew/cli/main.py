@@ -250,6 +250,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "collect": (collect, "record demonstrations, of the scripted expert or by hand"),
     "data": (lazy("data"), "look into recorded data sets, convert and label them"),
     "report": (report, "write the report of a run again"),
+    "diagnose": (lazy("diagnose"), "what is wrong with a training, why, and what to try"),
     "play": (lazy("play"), "say something to a policy and watch it, on a page or on film"),
     "export": (lazy("export"), "write a policy that runs without torch, and check it"),
     "infer": (lazy("infer"), "print what a policy would do with one observation"),

@@ -1,15 +1,14 @@
-"""The record of a run: metrics.jsonl, always, and a picture of it."""
+"""The record of a run: metrics.jsonl, always."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sinew.core.files import fsync_path, write_bytes, write_text
+from sinew.core.files import fsync_path, write_text
 
 Row = dict[str, Any]
 
@@ -56,48 +55,3 @@ def read_rows(path: Path) -> list[Row]:
         if isinstance(row, dict) and isinstance(row.get("update"), int):
             rows.append(row)
     return rows
-
-
-def draw_curves(rows: list[Row], path: Path) -> None:
-    """Draw losses, learning rate, gradient norm and scores over the updates into a PNG.
-
-    Args:
-        rows: as ``read_rows`` returns them.
-        path: the picture.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2).flatten()
-    for axis, (title, names) in zip(axes, _panels(rows).items(), strict=True):
-        for name in names:
-            points = [(row["update"], row[name]) for row in rows if row.get(name) is not None]
-            axis.plot(*zip(*points, strict=True), label=name, marker="o" if len(points) < 10 else None)
-        axis.set_title(title)
-        axis.set_xlabel("update")
-        axis.grid(alpha=0.3)
-        if title in ("losses", "gradient norm") and names:
-            axis.set_yscale("log")
-        if len(names) > 1:
-            axis.legend()
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    write_bytes(path, content.getvalue())
-
-
-def _panels(rows: list[Row]) -> dict[str, list[str]]:
-    """Sort the columns that hold numbers into the four panels."""
-    names = [name for name in dict.fromkeys(key for row in rows for key in row) if _holds_numbers(rows, name)]
-    rates = [name for name in names if name.split("/")[0] == "lr"]
-    norms = [name for name in names if "grad_norm" in name]
-    scores = [name for name in names if name.split("/")[0] in ("score", "success")]
-    other = {*rates, *norms, *scores, "update", "samples_per_s", "elapsed_s", "skipped"}
-    losses = [name for name in names if name not in other]
-    return {"losses": losses, "score": scores, "learning rate": rates, "gradient norm": norms}
-
-
-def _holds_numbers(rows: list[Row], name: str) -> bool:
-    values = [row[name] for row in rows if row.get(name) is not None]
-    return bool(values) and all(isinstance(value, int | float) for value in values)

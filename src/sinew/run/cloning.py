@@ -13,10 +13,11 @@ from sinew.core.files import read_json, write_json
 from sinew.core.rundir import RunDir
 from sinew.data.mixture import Mixture, table
 from sinew.engine import runcard
+from sinew.engine.curves import draw_curves
 from sinew.engine.distributed import world
 from sinew.engine.progress import Progress
 from sinew.engine.progress import clock as as_clock
-from sinew.engine.track import draw_curves, read_rows
+from sinew.engine.track import read_rows
 from sinew.engine.trainer import Trainer
 from sinew.evaluate.offline import OfflineError
 from sinew.evaluate.recorded import RecordedContent, write_recorded

@@ -13,8 +13,9 @@ from sinew.core.errors import CheckpointError
 from sinew.core.files import read_json, write_text
 from sinew.core.rundir import RunDir
 from sinew.engine import runcard
+from sinew.engine.curves import draw_curves
 from sinew.engine.progress import clock as as_clock
-from sinew.engine.track import draw_curves, read_rows
+from sinew.engine.track import read_rows
 from sinew.engine.workers import start_workers
 from sinew.envs.playable import Playable
 from sinew.evaluate import summary

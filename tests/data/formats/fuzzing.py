@@ -28,9 +28,9 @@ from data.formats import bags
 from data.formats.pairs import llava, png, row, shard
 from data.formats.recordings import COMPLETE, GOLDEN, smooth_episode
 from data.formats.samples import SAMPLES, bag
+from sinew.core.crc32c import masked
 from sinew.core.errors import DataError, SpecError
 from sinew.data.formats import FORMATS, TEXT_FORMATS, WRITERS
-from sinew.data.formats.crc32c import masked
 from sinew.data.formats.ingest import read_episode, robot_of
 from sinew.data.recording import HEADER
 

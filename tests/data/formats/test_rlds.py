@@ -10,9 +10,9 @@ import pytest
 
 from data.formats.recordings import change_json
 from data.formats.samples import rlds, robot
+from sinew.core.crc32c import masked
 from sinew.core.errors import DataError
 from sinew.data.episode import Episode
-from sinew.data.formats.crc32c import masked
 from sinew.data.formats.ingest import open_dataset, open_source, read_episode, robot_of
 from sinew.data.formats.rlds import Rlds
 

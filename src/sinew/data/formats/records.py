@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sinew.core.crc32c import masked
 from sinew.core.errors import DataError, require
-from sinew.data.formats.crc32c import masked
 
 HEAD, TAIL = 12, 4
 ADVICE = "Restore the file from a copy."

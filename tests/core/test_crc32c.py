@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sinew.data.formats.crc32c import crc32c, masked
+from sinew.core.crc32c import crc32c, masked
 
 KNOWN = {  # RFC 3720, B.4, and the check value of the catalogue
     b"123456789": 0xE3069283,

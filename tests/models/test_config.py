@@ -1,4 +1,4 @@
-"""What every action head and every encoder promises, run over the dictionaries."""
+"""What every action head and every encoder of this house promises, run over the dictionaries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from sinew.models.policy import VLAPolicy
 
 Build = Callable[..., VLAPolicy]
 Draw = Callable[..., Batch[Tensor]]
-MATRIX = [(vision, head) for vision in sorted(VISION) for head in sorted(HEADS)]
+OWN = ("film", "tokens")
+"""The encoders of this house; pretrained ones stand in the suite over all parts."""
+MATRIX = [(vision, head) for vision in OWN for head in sorted(HEADS)]
 
 
 def config_of(vision: str, head: str, **changes: int) -> PolicyConfig:
@@ -101,7 +103,7 @@ def test_runs_on_the_meta_device(build: Build, batch: Draw, vision: str, head: s
     assert loss.device.type == "meta"
 
 
-@pytest.mark.parametrize("vision", sorted(VISION))
+@pytest.mark.parametrize("vision", OWN)
 def test_history_and_two_cameras_are_used(build: Build, batch: Draw, two_cameras: RobotSpec, vision: str) -> None:
     policy = build(config_of(vision, "mlp", history=2), two_cameras)
     drawn = batch(ticks=2, cameras=("left", "right"))

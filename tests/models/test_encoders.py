@@ -38,7 +38,7 @@ def test_a_directory_gives_the_outputs_of_transformers(kind: str, tmp_path: Path
     encoder = VisionEncoder(ENCODERS[kind](path=str(tmp_path))).eval()
     with torch.no_grad():
         found = encoder(images())
-    assert found.shape == (3, encoder.grid[0] * encoder.grid[1], encoder.width)
+    assert found.shape == (3, encoder.grid[0] * encoder.grid[1], encoder.channels)
     torch.testing.assert_close(found, theirs(model, images(), kind), rtol=1e-6, atol=1e-6)
 
 
@@ -46,7 +46,7 @@ def test_a_directory_gives_the_outputs_of_transformers(kind: str, tmp_path: Path
 def test_random_weights_run_on_any_camera_and_on_meta(kind: str) -> None:
     encoder = VisionEncoder(ENCODERS[kind]())
     found = encoder(images(20))
-    assert found.shape == (3, encoder.grid[0] * encoder.grid[1], encoder.width)
+    assert found.shape == (3, encoder.grid[0] * encoder.grid[1], encoder.channels)
     found.square().mean().backward()
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     assert trained
@@ -56,13 +56,11 @@ def test_random_weights_run_on_any_camera_and_on_meta(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_a_saved_blueprint_builds_the_same_encoder(kind: str, tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "kept").mkdir()
-    hub_models.vision(kind, tmp_path / "model")
-    config = ENCODERS[kind](path=str(tmp_path / "model"))
+    hub_models.vision(kind, tmp_path)
+    config = ENCODERS[kind](path=str(tmp_path))
     encoder = VisionEncoder(config).eval()
-    encoder.save(tmp_path / "kept")
-    again = VisionEncoder(dataclasses.replace(config, path="gone/away"), blueprint=tmp_path / "kept").eval()
+    kept = json.loads(json.dumps(encoder.blueprint()))
+    again = VisionEncoder(dataclasses.replace(config, path="gone/away"), blueprint=kept).eval()
     again.load_state_dict(encoder.state_dict())
     assert torch.equal(again(images()), encoder(images()))
 

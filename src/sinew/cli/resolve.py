@@ -17,7 +17,7 @@ from sinew.core.files import read_json
 from sinew.data.config import DataConfig, MixConfig, SourceConfig
 from sinew.deploy.load import checkpoint_of
 from sinew.envs.config import ENVS, AnyEnvConfig
-from sinew.models.config import HEADS, VISION, PolicyConfig
+from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PROJECTORS, VISION, PolicyConfig
 from sinew.presets import PRESETS
 from sinew.presets.size import Size, shorten
 from sinew.recipes.config import RECIPES
@@ -27,6 +27,9 @@ from sinew.run.start import start_from
 KINDS: dict[str, dict[str, type[Any]]] = {
     "env": dict(ENVS),
     "policy.vision": dict(VISION),
+    "policy.language": dict(LANGUAGE),
+    "policy.projector": dict(PROJECTORS),
+    "policy.fusion": dict(FUSIONS),
     "policy.head": dict(HEADS),
     "recipe": dict(RECIPES),
 }

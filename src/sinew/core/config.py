@@ -104,12 +104,12 @@ def _parts(kind: Any, content: Any) -> list[tuple[str, Any, Any]]:  # noqa: ANN4
 
 
 def _pick(kind: Any, value: Any) -> Any:  # noqa: ANN401
-    """Of a union of dataclasses choose the one whose ``kind`` the value names."""
+    """Of a union of dataclasses choose the one whose ``kind`` the value names, the first where it names none."""
     if typing.get_origin(kind) not in (typing.Union, types.UnionType):
         return kind
     for option in typing.get_args(kind):
         if dataclasses.is_dataclass(option) and isinstance(value, dict):
             default = next((item.default for item in dataclasses.fields(option) if item.name == "kind"), None)
-            if default is None or default == value.get("kind"):
+            if default is None or default == value.get("kind", default):
                 return option
     return kind

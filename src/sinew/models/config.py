@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from sinew.models.encoder_config import (
+    ENCODERS,
+    FUSIONS,
+    PROJECTORS,
+    TEXT_ENCODERS,
+    AnyEncoderConfig,
+    AnyFusionConfig,
+    AnyProjectorConfig,
+    AnyTextConfig,
+    LoraConfig,
+)
 from sinew.models.heads.config import (
     HEADS,
     ActHeadConfig,
@@ -15,10 +28,16 @@ from sinew.models.heads.config import (
 )
 
 __all__ = [
+    "BLUEPRINTS",
+    "FUSIONS",
     "HEADS",
+    "LANGUAGE",
+    "PROJECTORS",
     "VISION",
     "ActHeadConfig",
     "AnyHeadConfig",
+    "AnyLanguageConfig",
+    "AnyVisionConfig",
     "FilmVisionConfig",
     "FlowHeadConfig",
     "GaussianHeadConfig",
@@ -28,6 +47,9 @@ __all__ = [
     "PolicyConfig",
     "TokenVisionConfig",
 ]
+
+BLUEPRINTS = "blueprints.json"
+"""File of a policy's directory that says how its pretrained parts are built, where it has such."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +63,7 @@ class LanguageConfig:
         max_tokens: longest instruction; longer ones are cut.
     """
 
+    kind: Annotated[Literal["words"], Field(exclude=True)] = "words"  # not written: it came later
     width: int = 64
     layers: int = 2
     heads: int = 4
@@ -99,7 +122,10 @@ class GroundingConfig:
     states: tuple[str, ...] | None = None
 
 
-VISION: dict[str, type[FilmVisionConfig | TokenVisionConfig]] = {"film": FilmVisionConfig, "tokens": TokenVisionConfig}
+AnyVisionConfig = FilmVisionConfig | TokenVisionConfig | AnyEncoderConfig
+VISION: dict[str, type[AnyVisionConfig]] = {"film": FilmVisionConfig, "tokens": TokenVisionConfig, **ENCODERS}
+AnyLanguageConfig = LanguageConfig | AnyTextConfig
+LANGUAGE: dict[str, type[AnyLanguageConfig]] = {"words": LanguageConfig, **TEXT_ENCODERS}
 
 
 @dataclass(frozen=True)
@@ -107,6 +133,11 @@ class PolicyConfig:
     """A vision-language-action policy from parts.
 
     Attributes:
+        projector: from the width of what is seen to that of the features; None is one linear layer where there is a
+            fusion, and nothing where there is none.
+        fusion: how what is seen, said and felt becomes features; None looks with pointers, which needs no more data
+            than a few dozen recordings.
+        lora: adapters beside the weights of pretrained encoders; None trains the weights themselves.
         history: T, ticks of images and state the policy sees.
         horizon: H, actions predicted at once.
         execute: actions run before predicting again, at most ``horizon``.
@@ -114,8 +145,8 @@ class PolicyConfig:
         state: whether proprioception is an input.
     """
 
-    vision: FilmVisionConfig | TokenVisionConfig = field(default_factory=FilmVisionConfig)
-    language: LanguageConfig = field(default_factory=LanguageConfig)
+    vision: AnyVisionConfig = field(default_factory=FilmVisionConfig)
+    language: AnyLanguageConfig = field(default_factory=LanguageConfig)
     head: AnyHeadConfig = field(default_factory=MlpHeadConfig)
     grounding: GroundingConfig = field(default_factory=GroundingConfig)
     history: int = 1
@@ -123,3 +154,6 @@ class PolicyConfig:
     execute: int = 1
     width: int = 256
     state: bool = True
+    projector: AnyProjectorConfig | None = None
+    fusion: AnyFusionConfig | None = None
+    lora: LoraConfig | None = None

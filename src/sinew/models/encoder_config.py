@@ -225,3 +225,87 @@ PROJECTORS: dict[str, type[AnyProjectorConfig]] = {
     "attention": AttentionProjectorConfig,
     "perceiver": PerceiverProjectorConfig,
 }
+
+
+@dataclass(frozen=True)
+class ConcatFusionConfig:
+    """Late fusion: one vector of what is seen, one of what is said, joined by an MLP.
+
+    Attributes:
+        hidden: width between its layers, of the output's.
+    """
+
+    kind: Literal["concat"] = "concat"
+    hidden: float = 2.0
+
+
+@dataclass(frozen=True)
+class CrossFusionConfig:
+    """What is seen reads what is said by cross-attention.
+
+    Attributes:
+        layers: rounds of reading. heads: attention heads.
+    """
+
+    kind: Literal["cross"] = "cross"
+    layers: int = 2
+    heads: int = 4
+
+
+@dataclass(frozen=True)
+class TransformerFusionConfig:
+    """Early fusion: all tokens in one transformer, with readouts as Octo has them (Ghosh 2024, arXiv:2405.12213).
+
+    Attributes:
+        layers: blocks. heads: attention heads.
+        readouts: learned tokens that read all others and that no other reads; the head gets these alone. 0: the head
+            gets all tokens.
+    """
+
+    kind: Literal["transformer"] = "transformer"
+    layers: int = 2
+    heads: int = 4
+    readouts: int = 0
+
+
+@dataclass(frozen=True)
+class FilmFusionConfig:
+    """What is said scales and shifts what is seen; a token learner then keeps few tokens (RT-1, arXiv:2212.06817).
+
+    Attributes:
+        blocks: modulated blocks.
+        tokens: learned tokens that are kept of each image (TokenLearner, Ryoo 2021); 0 keeps all.
+        layers: blocks of self-attention over all that is kept. heads: attention heads.
+    """
+
+    kind: Literal["film"] = "film"
+    blocks: int = 2
+    tokens: int = 8
+    layers: int = 0
+    heads: int = 4
+
+
+AnyFusionConfig = ConcatFusionConfig | CrossFusionConfig | TransformerFusionConfig | FilmFusionConfig
+FUSIONS: dict[str, type[AnyFusionConfig]] = {
+    "concat": ConcatFusionConfig,
+    "cross": CrossFusionConfig,
+    "transformer": TransformerFusionConfig,
+    "film": FilmFusionConfig,
+}
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters beside the weights of encoders (Hu 2021, arXiv:2106.09685), merged when a policy is saved.
+
+    Attributes:
+        rank: of an adapter. alpha: its scale, times the rank. dropout: share of its inputs dropped in training.
+        parts: which encoders have them; their other weights stay as they are.
+        targets: names of the linear maps they stand beside; empty means those of attention and feed-forward layers.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    parts: tuple[Literal["vision", "language"], ...] = ("language",)
+    targets: tuple[str, ...] = ()

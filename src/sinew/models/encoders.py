@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from sinew.core.errors import CheckpointError, ConfigError
-from sinew.core.files import write_json
+from sinew.models.config import FilmVisionConfig, TokenVisionConfig
 from sinew.models.encoder_config import AnyEncoderConfig, ResnetConfig
-from sinew.models.pixels import HALVES, IMAGENET, OPENAI, Pixels, Preprocess, read_pixels
+from sinew.models.pixels import HALVES, IMAGENET, OPENAI, Pixels, Preprocess, parse_pixels, read_pixels
 from sinew.models.pretrained import Freezable, fetch, load_weights, read_blueprint, transformers_class
+from sinew.models.vision import FilmVision, TokenVision
+
+if TYPE_CHECKING:
+    from sinew.models.config import AnyVisionConfig
+    from sinew.models.language import Words
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,10 @@ class VisionEncoder(Freezable):
 
     Args:
         config: its kind, and where its weights come from.
-        blueprint: directory that ``save`` wrote, to be built like that with random weights; None goes by ``config``.
+        blueprint: what ``blueprint()`` returned, to be built like that with random weights; None goes by ``config``.
 
     Attributes:
-        width: D of the tokens.
+        channels: D of the tokens.
         grid: (rows, columns) of the patches.
 
     Raises:
@@ -87,14 +92,14 @@ class VisionEncoder(Freezable):
         ConfigError: a setting does not fit the model.
     """
 
-    def __init__(self, config: AnyEncoderConfig, blueprint: Path | None = None) -> None:
+    def __init__(self, config: AnyEncoderConfig, blueprint: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         tower = TOWERS[config.kind]
-        place = blueprint or (fetch(config.path) if config.path else None)
-        self.settings = _settings(config, tower, place)
-        pixels = read_pixels(place) if place else _random_pixels(config, tower)
+        place = fetch(config.path) if config.path and blueprint is None else None
+        self.settings = _settings(config, tower, place, blueprint)
+        pixels = _pixels(config, tower, place, blueprint)
         kind = transformers_class(tower.module, tower.model)
-        if place is None or blueprint:
+        if place is None:
             self.model: nn.Module = kind(self.settings, **tower.arguments)
         else:
             self.model = load_weights(kind, self.settings, place, **tower.arguments)
@@ -104,10 +109,10 @@ class VisionEncoder(Freezable):
             self.model.set_submodule(unused, nn.Identity())
         layers: Any = self.model.get_submodule(tower.layers)
         if isinstance(config, ResnetConfig):
-            self.width, self.grid = self.settings.hidden_sizes[-1], _resnet_grid(self.settings, pixels.size)
+            self.channels, self.grid = self.settings.hidden_sizes[-1], _resnet_grid(self.settings, pixels.size)
             self._fix_norms(config)
         else:
-            self.width, self.grid = self.settings.hidden_size, _vit_grid(self.settings, pixels.size, config.kind)
+            self.channels, self.grid = self.settings.hidden_size, _vit_grid(self.settings, pixels.size, config.kind)
             self._cut(config.layer, layers, tower.norm)
         self.freeze_first(config.frozen, layers, [self.model.get_submodule(path) for path in tower.embeddings])
 
@@ -118,10 +123,9 @@ class VisionEncoder(Freezable):
             return hidden.flatten(2).transpose(1, 2)
         return hidden[:, self.extra :]
 
-    def save(self, directory: Path) -> None:
-        """Write what it takes to build this encoder again, but for weights, into an existing directory."""
-        write_json(directory / "config.json", self.settings.to_dict())
-        write_json(directory / "preprocessor_config.json", self.preprocess.pixels.to_dict())
+    def blueprint(self) -> dict[str, Any]:
+        """Return what it takes to build this encoder again, but for weights, as JSON values."""
+        return {"config": self.settings.to_dict(), "preprocessor": self.preprocess.pixels.to_dict()}
 
     def _cut(self, layer: int, layers: nn.ModuleList, norm: str) -> None:
         """Leave out what comes after the layer that is wanted."""
@@ -147,8 +151,39 @@ class VisionEncoder(Freezable):
             self.model.set_submodule(name, nn.GroupNorm(max(1, channels // 16), channels))
 
 
-def _settings(config: AnyEncoderConfig, tower: Tower, place: Path | None) -> Any:  # noqa: ANN401  (of transformers)
+AnyVision = FilmVision | TokenVision | VisionEncoder
+
+
+def build_vision(
+    config: AnyVisionConfig, words: int, size: tuple[int, int], blueprint: Mapping[str, Any] | None
+) -> AnyVision:
+    """Return the vision encoder of these settings, for images of this size [px] and words of that width."""
+    if isinstance(config, FilmVisionConfig):
+        return FilmVision(config, words)
+    if isinstance(config, TokenVisionConfig):
+        return TokenVision(config, words, size)
+    return VisionEncoder(config, blueprint)
+
+
+def feature_map(vision: AnyVision, images: Tensor, words: Words) -> Tensor:
+    """Return what any vision encoder makes of images (B, 3, h, w) uint8 as a map (B, C, rows, columns)."""
+    if isinstance(vision, VisionEncoder):
+        return vision(images).transpose(1, 2).unflatten(2, vision.grid)
+    return vision(images, words)
+
+
+def grid_of(vision: AnyVision, size: tuple[int, int]) -> tuple[int, int]:
+    """Return (rows, columns) of the map that it makes of images of that size [px]."""
+    if isinstance(vision, VisionEncoder):
+        return vision.grid
+    scale = vision.scale
+    return -(-size[0] // scale), -(-size[1] // scale)
+
+
+def _settings(config: AnyEncoderConfig, tower: Tower, place: Path | None, blueprint: Mapping[str, Any] | None) -> Any:  # noqa: ANN401  (of transformers)
     kind = transformers_class(tower.module, tower.blueprint)
+    if blueprint is not None:
+        return kind.from_dict(blueprint["config"])
     if place is not None:
         settings = read_blueprint(kind, place, tower.types)
         for name, value in tower.options.items():
@@ -174,7 +209,11 @@ def _settings(config: AnyEncoderConfig, tower: Tower, place: Path | None) -> Any
     )
 
 
-def _random_pixels(config: AnyEncoderConfig, tower: Tower) -> Pixels:
+def _pixels(config: AnyEncoderConfig, tower: Tower, place: Path | None, blueprint: Mapping[str, Any] | None) -> Pixels:
+    if blueprint is not None:
+        return parse_pixels(blueprint["preprocessor"], "blueprint")
+    if place is not None:
+        return read_pixels(place)
     return Pixels((config.random.image, config.random.image), *tower.colours)
 
 

@@ -93,11 +93,12 @@ class Block(nn.Module):
         )
 
     def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        """Return tokens (B, N, D); ``mask`` (B, N) bool marks those that may be looked at."""
+        """Return tokens (B, N, D); ``mask`` marks those that may be looked at, by all (B, N) or by each (B, N, N)."""
         rows, count, width = tokens.shape
         query, key, value = self.qkv(self.norm(tokens)).view(rows, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        allowed = None if mask is None else mask[:, None, None, :]
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        if mask is not None:
+            mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         tokens = tokens + self.out(mixed.transpose(1, 2).reshape(rows, count, width))
         return tokens + self.mlp(tokens)
 
@@ -112,6 +113,7 @@ class LanguageEncoder(nn.Module):
 
     def __init__(self, config: LanguageConfig, vocabulary: int) -> None:
         super().__init__()
+        self.width = config.width
         self.embed = nn.Embedding(vocabulary, config.width)
         self.position = nn.Parameter(0.02 * torch.randn(config.max_tokens, config.width))
         self.blocks = nn.ModuleList([Block(config.width, config.heads) for _ in range(config.layers)])

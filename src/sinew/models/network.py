@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from sinew.core.errors import ConfigError
 from sinew.core.types import Features
-from sinew.models.config import FilmVisionConfig
+from sinew.models.config import FUSIONS
+from sinew.models.encoder_config import PerceiverProjectorConfig
+from sinew.models.encoders import VisionEncoder, build_vision, feature_map, grid_of
 from sinew.models.grounding import Locator
-from sinew.models.language import LanguageEncoder, Pool
-from sinew.models.vision import FilmVision, Pointers, SoftArgmax, TokenVision
+from sinew.models.heads.config import ONE_TOKEN
+from sinew.models.language import Pool
+from sinew.models.projectors import AnyProjector, build_projector
+from sinew.models.text_encoders import TextEncoder, build_language
+from sinew.models.vision import Pointers, SoftArgmax
 
 if TYPE_CHECKING:
     from sinew.core.types import RobotSpec
@@ -47,23 +52,22 @@ class Network(nn.Module):
         config: parts and sizes.
         spec: cameras, state and action sizes.
         vocabulary: V of the tokenizer.
+        blueprints: of pretrained parts by name, where they are not to be fetched; see ``blueprints_of``.
     """
 
-    def __init__(self, config: PolicyConfig, spec: RobotSpec, vocabulary: int) -> None:
+    layout = ONE_TOKEN
+
+    def __init__(self, config: PolicyConfig, spec: RobotSpec, vocabulary: int, blueprints: Mapping[str, Any]) -> None:
         super().__init__()
         self.config, self.cameras = config, tuple(spec.cameras)
-        words = config.language.width
-        sizes = {(camera.height, camera.width) for camera in spec.cameras.values()}
-        if len(sizes) != 1:
-            raise ConfigError(
-                f"this policy needs cameras of one size, the spec has {sorted(sizes)}. Resize when recording."
-            )
-        self.language = LanguageEncoder(config.language, vocabulary)
-        if isinstance(config.vision, FilmVisionConfig):
-            self.vision: FilmVision | TokenVision = FilmVision(config.vision, words)
-        else:
-            self.vision = TokenVision(config.vision, words, next(iter(sizes)))
+        size = camera_size(spec)
+        self.language = build_language(config.language, vocabulary, blueprints.get("language"))
+        words = self.language.width
+        self.vision = build_vision(config.vision, words, size, blueprints.get("vision"))
         channels = self.vision.channels
+        self.project = None
+        if config.projector is not None:
+            self.project, channels = self._projector(config, size), config.width
         self.look = SoftArgmax(channels)
         self.point_sizes = dict(config.grounding.points)
         count = max(1, len(self.point_sizes))
@@ -79,6 +83,16 @@ class Network(nn.Module):
         joined += self.coordinates.size if self.coordinates else 0
         self.fuse = nn.Sequential(nn.Linear(joined, config.width), nn.GELU())
 
+    def _projector(self, config: PolicyConfig, size: tuple[int, int]) -> AnyProjector:
+        if isinstance(config.projector, PerceiverProjectorConfig):
+            raise ConfigError(
+                "the perceiver projector leaves latents, which lie nowhere in an image, and pointers need places. "
+                f"Set --policy.projector.kind mlp or attention, or --policy.fusion.kind {' | '.join(FUSIONS)}."
+            )
+        assert config.projector is not None
+        rows, columns = grid_of(self.vision, size)
+        return build_projector(config.projector, self.vision.channels, config.width, rows * columns)
+
     def forward(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor) -> Scene:
         """Return features (B, 1, D) and points.
 
@@ -91,7 +105,9 @@ class Network(nn.Module):
         views, rows = torch.cat([images[name] for name in self.cameras], dim=1), len(ids)
         count = views.shape[1]
         each = words.repeat(count)
-        features = self.vision(views.flatten(0, 1), each)
+        features = feature_map(self.vision, views.flatten(0, 1), each)
+        if self.project is not None:
+            features = self.project(features.flatten(2).mT).mT.unflatten(2, features.shape[-2:])
         logits, where, found = self.pointers(features, each)
         where, found = where.reshape(rows, -1, 2), found.reshape(rows, -1, features.shape[1])
         parts = [self.look(features).reshape(rows, -1), where.flatten(1), found.flatten(1)]
@@ -107,6 +123,26 @@ class Network(nn.Module):
             parts.append(self.coordinates(torch.cat(numbers, dim=-1)))
         ticks = logits.reshape(rows, len(self.cameras), -1, logits.shape[1], *features.shape[-2:])
         return Scene(Features(self.fuse(torch.cat(parts, dim=-1))[:, None]), points, ticks[:, :, -1])
+
+
+def camera_size(spec: RobotSpec) -> tuple[int, int]:
+    """Return (h, w) of the cameras [px].
+
+    Raises:
+        ConfigError: they are of several sizes.
+    """
+    sizes = {(camera.height, camera.width) for camera in spec.cameras.values()}
+    if len(sizes) != 1:
+        raise ConfigError(
+            f"this policy needs cameras of one size, the spec has {sorted(sizes)}. Resize when recording."
+        )
+    return next(iter(sizes))
+
+
+def blueprints_of(network: nn.Module) -> dict[str, Any]:
+    """Return what it takes to build the pretrained parts of a network again, but for weights, as JSON values."""
+    parts = {name: part for name, part in network.named_children() if isinstance(part, (VisionEncoder, TextEncoder))}
+    return {name: part.blueprint() for name, part in parts.items()}
 
 
 class Coordinates(nn.Module):

@@ -64,8 +64,16 @@ def read_pixels(place: Path) -> Pixels:
         raise CheckpointError(
             f"{place}: no {FILES[0]}, so the mean and deviation of the pixels are unknown. Put it beside the weights."
         )
-    content: Mapping[str, Any] = read_json(found)
-    content = content.get("image_processor", content)
+    content = read_json(found)
+    return parse_pixels(content.get("image_processor", content), str(found))
+
+
+def parse_pixels(content: Mapping[str, Any], found: str) -> Pixels:
+    """Return what the content of a preprocessor_config.json says.
+
+    Raises:
+        CheckpointError: nothing, or something that cannot be done; ``found`` is named.
+    """
     missing = [name for name in ("image_mean", "image_std", "size") if name not in content]
     if missing:
         raise CheckpointError(f"{found}: says nothing of {', '.join(missing)}. Take the file of the original model.")
@@ -114,7 +122,7 @@ class Preprocess(nn.Module):
         return smooth.round().clamp(0.0, 255.0)  # whole numbers, as the image libraries give them
 
 
-def _size(size: Any, found: Path) -> tuple[int, int]:  # noqa: ANN401  (what a file says)
+def _size(size: Any, found: str) -> tuple[int, int]:  # noqa: ANN401  (what a file says)
     if isinstance(size, int):
         return size, size
     for height, width in (("height", "width"), ("shortest_edge", "shortest_edge")):

@@ -18,20 +18,26 @@ from sinew.core.files import read_json, write_json, write_text
 from sinew.core.history import ChunkQueue, History, next_actions
 from sinew.core.types import Batch, Features, NumpyObservation, Observation, RobotSpec, Rows
 from sinew.models.aim import Aim
-from sinew.models.config import HEADS, PolicyConfig
+from sinew.models.config import BLUEPRINTS, HEADS, PolicyConfig
+from sinew.models.fused import build_network
 from sinew.models.grounding import Projection, heat
-from sinew.models.language import WordIds
-from sinew.models.network import Network, Scene
+from sinew.models.lora import add_lora, merged
+from sinew.models.network import blueprints_of
 from sinew.models.normalizer import Normalizer
+from sinew.models.text_encoders import ids_for
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from sinew.core.types import ActionHead, Statistics, StochasticHead
+    from sinew.models.encoder_config import LoraConfig
+    from sinew.models.network import Scene
 
 SCHEMA = 1
 FEATURES = "features"
 """Key of ``Observation.context`` under which a condensed observation carries the tokens for the head."""
+MASK = "features_mask"
+"""Key under which it carries which of them count, where not all do."""
 
 
 class VLAPolicy(nn.Module):
@@ -40,17 +46,30 @@ class VLAPolicy(nn.Module):
     Args:
         config: its parts.
         spec: the robot it is made for.
-        tokenizer: knows the words of the instructions.
+        tokenizer: knows the words of the instructions; see ``text_encoders.tokenizer_of``.
+        blueprints: of pretrained parts that are not to be fetched, see ``network.blueprints_of``.
+
+    Raises:
+        ConfigError: parts that do not fit each other.
+        CheckpointError: a pretrained part is missing or broken.
     """
 
-    def __init__(self, config: PolicyConfig, spec: RobotSpec, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        config: PolicyConfig,
+        spec: RobotSpec,
+        tokenizer: Tokenizer,
+        blueprints: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self._spec = spec
         self.tokenizer = tokenizer
-        self.word_ids = WordIds(tokenizer, config.language.max_tokens)
-        self.network = Network(config, spec, tokenizer.get_vocab_size())
-        self.head = config.head.build(config.width, config.horizon, spec)
+        self.word_ids = ids_for(config.language, tokenizer)
+        self.network = build_network(config, spec, tokenizer.get_vocab_size(), blueprints)
+        self.head = config.head.build(config.width, config.horizon, spec, self.network.layout)
+        if config.lora is not None:
+            self.adapt(config.lora)
         targets = {f"targets_{name}": size for name, size in config.grounding.points}
         self.normalizer = Normalizer({"state": spec.state_size, "action": spec.action_size, **targets})
         calibrated = [camera.intrinsics is not None and camera.pose is not None for camera in spec.cameras.values()]
@@ -80,6 +99,11 @@ class VLAPolicy(nn.Module):
         """
         renamed = {name.replace(".", "_"): value for name, value in statistics.items()}
         self.normalizer.fit(renamed, fixed={"action": self._spec.binary_mask})
+
+    def adapt(self, config: LoraConfig) -> None:
+        """Put low-rank adapters beside the weights of encoders, which stay as they are from now on."""
+        for part in config.parts:
+            add_lora(self.network.get_submodule(part), config, part)
 
     # ------------------------------------------------------------------------------------ training
 
@@ -137,12 +161,13 @@ class VLAPolicy(nn.Module):
 
         ``rollout`` and ``log_prob`` take them as they take the full ones, at the cost of the head alone.
         """
-        tokens = self._features(obs).tokens
-        return dataclasses.replace(obs.public(), images={}, sensors={}, context={FEATURES: tokens})
+        features = self._features(obs)
+        kept = {FEATURES: features.tokens} | ({} if features.mask is None else {MASK: features.mask})
+        return dataclasses.replace(obs.public(), images={}, sensors={}, context=kept)
 
     def _features(self, obs: Observation[Tensor]) -> Features:
         known = obs.context.get(FEATURES)
-        return self.encode(obs).features if known is None else Features(known)
+        return self.encode(obs).features if known is None else Features(known, obs.context.get(MASK))
 
     @property
     def _stochastic_head(self) -> StochasticHead:
@@ -242,14 +267,22 @@ class VLAPolicy(nn.Module):
     # ----------------------------------------------------------------------------------- keeping
 
     def save_pretrained(self, directory: Path) -> None:
-        """Write config.json, spec.json, tokenizer.json and the weights into an existing directory."""
+        """Write config.json, spec.json, tokenizer.json and the weights into an existing directory.
+
+        With pretrained parts there is a blueprints.json as well, so that nothing needs to be fetched again. Adapters
+        are merged into the weights beside which they stand.
+        """
         from safetensors.torch import save_file
 
-        content = {"schema_version": SCHEMA, "policy": configs.to_dict(self.config)}
+        whole = dataclasses.replace(self.config, lora=None)
+        content = {"schema_version": SCHEMA, "policy": configs.to_dict(whole)}
         write_json(directory / "config.json", content)
         write_json(directory / "spec.json", configs.to_dict(self._spec))
         write_text(directory / "tokenizer.json", self.tokenizer.to_str(pretty=False))
-        weights, norms = split_normalizer(self.state_dict())
+        blueprints = blueprints_of(self.network)
+        if blueprints:
+            write_json(directory / BLUEPRINTS, blueprints)
+        weights, norms = split_normalizer(merged(self))
         save_file(weights, directory / "model.safetensors")
         save_file(norms, directory / "normalizer.safetensors")
 
@@ -285,7 +318,9 @@ class VLAPolicy(nn.Module):
             )
         config = config or configs.from_dict(PolicyConfig, content["policy"], str(place / "config.json"))
         spec = configs.load(RobotSpec, place / "spec.json")
-        policy = cls(config, spec, Tokenizer.from_file(str(place / "tokenizer.json")))
+        blueprints = read_json(place / BLUEPRINTS) if (place / BLUEPRINTS).is_file() else None
+        whole = dataclasses.replace(config, lora=None)  # adapters were merged
+        policy = cls(whole, spec, Tokenizer.from_file(str(place / "tokenizer.json")), blueprints)
         try:
             weights: dict[str, Any] = load_file(place / "model.safetensors") | load_file(
                 place / "normalizer.safetensors"
@@ -295,6 +330,9 @@ class VLAPolicy(nn.Module):
             raise CheckpointError(
                 f"{place}: the weights do not fit ({error}). Use the files of one checkpoint."
             ) from error
+        if config.lora is not None:
+            policy.adapt(config.lora)
+            policy.config = config
         return policy.to(device).eval()
 
 

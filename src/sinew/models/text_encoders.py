@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from sinew.core.errors import CheckpointError, ConfigError
-from sinew.core.files import write_json
+from sinew.models.config import LanguageConfig
 from sinew.models.encoder_config import AnyTextConfig
-from sinew.models.language import Words, train_tokenizer
+from sinew.models.language import LanguageEncoder, WordIds, Words, train_tokenizer
 from sinew.models.pretrained import Freezable, fetch, load_weights, quiet, read_blueprint, transformers_class
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from sinew.models.config import AnyLanguageConfig
 
 PADDING = -1
 """Id of padding for these encoders; models have one of their own, or none, and some use it for more than padding."""
@@ -72,7 +74,7 @@ class TextEncoder(Freezable):
     Args:
         config: its kind, and where its weights come from.
         vocabulary: V of the tokenizer.
-        blueprint: directory that ``save`` wrote, to be built like that with random weights; None goes by ``config``.
+        blueprint: what ``blueprint()`` returned, to be built like that with random weights; None goes by ``config``.
 
     Attributes:
         width: D of the tokens.
@@ -82,14 +84,21 @@ class TextEncoder(Freezable):
         ConfigError: a setting does not fit the model.
     """
 
-    def __init__(self, config: AnyTextConfig, vocabulary: int, blueprint: Path | None = None) -> None:
+    def __init__(self, config: AnyTextConfig, vocabulary: int, blueprint: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         reader = READERS[config.kind]
-        place = blueprint or (fetch(config.path) if config.path else None)
-        self.settings = _settings(config, reader, place, vocabulary)
+        place = fetch(config.path) if config.path and blueprint is None else None
+        kind = transformers_class(reader.module, reader.blueprint)
+        if blueprint is not None:
+            self.settings: Any = kind.from_dict(blueprint["config"])
+        elif place is not None:
+            self.settings = read_blueprint(kind, place, reader.types)
+        else:
+            self.settings = kind(**_sizes(config, reader, vocabulary))
+        self.settings._attn_implementation = "sdpa"  # noqa: SLF001  (takes the masks that ``forward`` makes)
         self._check(config, vocabulary)
         kind = transformers_class(reader.module, reader.model)
-        if place is None or blueprint:
+        if place is None:
             self.model: Any = kind(self.settings, **reader.arguments)
         else:
             self.model = load_weights(kind, self.settings, place, **reader.arguments)
@@ -112,9 +121,9 @@ class TextEncoder(Freezable):
         tokens = self.model(input_ids=ids, attention_mask=allowed).last_hidden_state
         return Words(tokens, self.model.get_input_embeddings()(ids), mask)
 
-    def save(self, directory: Path) -> None:
-        """Write what it takes to build this encoder again, but for weights, into an existing directory."""
-        write_json(directory / "config.json", self.settings.to_dict())
+    def blueprint(self) -> dict[str, Any]:
+        """Return what it takes to build this encoder again, but for weights, as JSON values."""
+        return {"config": self.settings.to_dict()}
 
     def _check(self, config: AnyTextConfig, vocabulary: int) -> None:
         if vocabulary > self.settings.vocab_size:
@@ -129,12 +138,29 @@ class TextEncoder(Freezable):
             )
 
 
-def tokenizer_of(config: AnyTextConfig, sentences: Iterable[str]) -> Tokenizer:
-    """Return the tokenizer of a language model: its own, or one of the words heard where its weights are random.
+def build_language(
+    config: AnyLanguageConfig, vocabulary: int, blueprint: Mapping[str, Any] | None
+) -> LanguageEncoder | TextEncoder:
+    """Return the language encoder of these settings."""
+    if isinstance(config, LanguageConfig):
+        return LanguageEncoder(config, vocabulary)
+    return TextEncoder(config, vocabulary, blueprint)
+
+
+def ids_for(config: AnyLanguageConfig, tokenizer: Tokenizer) -> WordIds:
+    """Return what turns instructions into the ids that such an encoder reads."""
+    padding = 0 if isinstance(config, LanguageConfig) else PADDING
+    return WordIds(tokenizer, config.max_tokens, padding)
+
+
+def tokenizer_of(config: AnyLanguageConfig, sentences: Iterable[str]) -> Tokenizer:
+    """Return the tokenizer of a language encoder: its own, or one of the words heard where its weights are random.
 
     Raises:
         CheckpointError: there is none at ``config.path``.
     """
+    if isinstance(config, LanguageConfig):
+        return train_tokenizer(sentences)
     tokenizer = _read_tokenizer(fetch(config.path)) if config.path else train_tokenizer(sentences)
     tokenizer.no_padding()
     tokenizer.enable_truncation(config.max_tokens)
@@ -158,21 +184,16 @@ def _read_tokenizer(place: Path) -> Tokenizer:
     return found.backend_tokenizer
 
 
-def _settings(config: AnyTextConfig, reader: Reader, place: Path | None, vocabulary: int) -> Any:  # noqa: ANN401
-    kind = transformers_class(reader.module, reader.blueprint)
-    if place is not None:
-        settings = read_blueprint(kind, place, reader.types)
-        settings._attn_implementation = "sdpa"  # noqa: SLF001  (takes the masks that ``forward`` makes)
-        return settings
+def _sizes(config: AnyTextConfig, reader: Reader, vocabulary: int) -> dict[str, Any]:
     sizes = config.random
-    return kind(
-        vocab_size=vocabulary,
-        hidden_size=sizes.width,
-        intermediate_size=4 * sizes.width,
-        num_hidden_layers=sizes.layers,
-        num_attention_heads=sizes.heads,
-        max_position_embeddings=sizes.positions,
-        attn_implementation="sdpa",
-        **({"num_key_value_heads": sizes.kv_heads} if config.kind == "qwen2" else {}),
+    shared = {"num_key_value_heads": sizes.kv_heads} if config.kind == "qwen2" else {}
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": sizes.width,
+        "intermediate_size": 4 * sizes.width,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "max_position_embeddings": sizes.positions,
+        **shared,
         **reader.options,
-    )
+    }

@@ -113,7 +113,7 @@ def transfer(source: VLAPolicy, target: VLAPolicy, *, perception_only: bool = Fa
             value.copy_(theirs[name])
             taken.append(name)
     words, new = _take_words(source, target)
-    count = sum(ours[name].numel() for name in taken) + words * target.config.language.width
+    count = sum(ours[name].numel() for name in taken) + words * target.network.language.width
     total = sum(parameter.numel() for parameter in target.parameters())
     if count < LEAST * total:
         raise CheckpointError(
@@ -141,8 +141,10 @@ def _why_not(name: str, theirs: Tensor | None, ours: Tensor, *, perception_only:
 
 def _take_words(source: VLAPolicy, target: VLAPolicy) -> tuple[int, tuple[str, ...]]:
     theirs, ours = source.tokenizer.get_vocab(), target.tokenizer.get_vocab()
-    known, new = source.state_dict()[WORDS], sorted(set(ours) - set(theirs))
-    table = target.state_dict()[WORDS]
+    known, table = source.state_dict().get(WORDS), target.state_dict().get(WORDS)
+    if known is None or table is None:
+        return 0, ()  # a pretrained language model: its words are weights like any other
+    new = sorted(set(ours) - set(theirs))
     if known.shape[1] != table.shape[1]:
         return 0, tuple(sorted(ours))
     shared = [word for word in ours if word in theirs]

@@ -28,7 +28,12 @@ class FilmVision(nn.Module):
     Args:
         config: channels.
         words: D of the word features.
+
+    Attributes:
+        channels: C of the map. scale: side of one of its cells [px].
     """
+
+    scale = 4
 
     def __init__(self, config: FilmVisionConfig, words: int) -> None:
         super().__init__()
@@ -67,11 +72,14 @@ class TokenVision(nn.Module):
         config: sizes.
         words: D of the word features.
         size: (h, w) of the image [px].
+
+    Attributes:
+        channels: C of the map. scale: side of one of its cells [px].
     """
 
     def __init__(self, config: TokenVisionConfig, words: int, size: tuple[int, int]) -> None:
         super().__init__()
-        self.channels = config.width
+        self.channels, self.scale = config.width, config.patch
         stride = config.patch // 2
         self.stem = nn.Sequential(
             nn.Conv2d(3, config.width // 2, 2 * stride - 1, stride=stride, padding=stride - 1),

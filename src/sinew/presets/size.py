@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 from sinew.engine.config import OptimConfig
-from sinew.models.config import FilmVisionConfig, MlpHeadConfig, PolicyConfig
+from sinew.models.config import FilmVisionConfig, LanguageConfig, MlpHeadConfig, PolicyConfig
 from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
 from sinew.run import RunConfig
 
@@ -18,7 +18,7 @@ def sized_policy(size: Size) -> PolicyConfig:
     """Return the policy with every width scaled from size small; tiny is for tests."""
     scale, layers = {"tiny": (0.25, 1), "small": (1.0, 2), "base": (2.0, 3), "large": (4.0, 4)}[size]
     policy = PolicyConfig()
-    vision, language, head = FilmVisionConfig(), policy.language, MlpHeadConfig()
+    vision, language, head = FilmVisionConfig(), LanguageConfig(), MlpHeadConfig()
     return dataclasses.replace(
         policy,
         vision=dataclasses.replace(vision, channels=_scaled(vision.channels, scale)),

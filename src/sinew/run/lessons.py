@@ -25,8 +25,8 @@ from sinew.data.store import Store
 from sinew.data.windows import Windows
 from sinew.deploy.load import checkpoint_of
 from sinew.models.config import PolicyConfig
-from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
+from sinew.models.text_encoders import tokenizer_of
 from sinew.models.transfer import Transfer, check_body, known_words, transfer
 from sinew.run.parts import pick_device, words_of
 from sinew.run.recordings import Recorded, data_of
@@ -218,7 +218,7 @@ def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | No
     sentences = {record.instruction for record in lessons.records if not record.held_out}
     sentences |= set(known_words(source.tokenizer)) if source is not None else set[str]()
     sentences |= words_of(config)
-    policy = VLAPolicy(lessons.policy, lessons.spec, train_tokenizer(sentences))
+    policy = VLAPolicy(lessons.policy, lessons.spec, tokenizer_of(lessons.policy.language, sentences))
     policy.fit_normalizer(_statistics(lessons, source))
     taken = None
     if init is not None and source is not None:

@@ -19,8 +19,8 @@ from sinew.data.store import Store
 from sinew.data.windows import Windows
 from sinew.engine.distributed import in_turn
 from sinew.models.device import pick_device
-from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
+from sinew.models.text_encoders import tokenizer_of
 from sinew.recipes.bc import BehaviourCloning
 from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
 from sinew.recipes.dagger import Dagger
@@ -63,7 +63,7 @@ def build_policy(config: RunConfig, demonstrations: Store) -> VLAPolicy:
     """
     torch.manual_seed(config.seed)
     sentences = {record.instruction for record in demonstrations.records} | words_of(config)
-    policy = VLAPolicy(config.policy, demonstrations.spec, train_tokenizer(sentences))
+    policy = VLAPolicy(config.policy, demonstrations.spec, tokenizer_of(config.policy.language, sentences))
     policy.fit_normalizer(statistics([demonstrations]))
     return policy.to(pick_device(config.device))
 

@@ -15,7 +15,7 @@ from sinew.core.rundir import RunDir
 from sinew.core.spec import check_spec
 from sinew.core.types import RobotSpec
 from sinew.deploy.load import checkpoint_of
-from sinew.models.config import HEADS, FlowHeadConfig, PolicyConfig
+from sinew.models.config import BLUEPRINTS, HEADS, FlowHeadConfig, PolicyConfig
 from sinew.recipes.config import GrpoConfig
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ def keep_start(config: RunConfig, rundir: RunDir) -> Path:
                 "Name the policy again with --from."
             )
         with new_directory(copy) as temporary:
-            for name in FILES:
+            there = [name for name in (*FILES, BLUEPRINTS) if (Path(recipe.start) / name).is_file()]
+            for name in there:
                 shutil.copyfile(Path(recipe.start) / name, temporary / name)
     check_robot(config, copy)
     return copy

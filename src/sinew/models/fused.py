@@ -1,0 +1,151 @@
+"""The network of a policy with a fusion: any encoder, projected and fused, with the points that words name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from sinew.models.encoders import build_vision, feature_map, grid_of
+from sinew.models.fusion import build_fusion
+from sinew.models.grounding import Locator
+from sinew.models.heads.config import FeatureLayout
+from sinew.models.network import Coordinates, Network, Scene, camera_size
+from sinew.models.projectors import AnyProjector, build_projector
+from sinew.models.text_encoders import build_language
+from sinew.models.vision import Pointers
+
+if TYPE_CHECKING:
+    from sinew.core.types import RobotSpec
+    from sinew.models.config import PolicyConfig
+    from sinew.models.encoder_config import AnyFusionConfig
+    from sinew.models.language import Words
+
+
+class FusedNetwork(nn.Module):
+    """Encodes B observations with T ticks each into any number of tokens.
+
+    Each image becomes tokens by encoder and projector, and is told which camera and tick it is of; words
+    become tokens of the same width; state and predicted points become one. Then the fusion has them. Pointers,
+    where there are any, look at the encoder's own map, before the projector.
+
+    Args:
+        config: parts and sizes. fusion: of the parts.
+        spec: cameras, state and action sizes.
+        vocabulary: V of the tokenizer.
+        blueprints: of pretrained parts by name, where they are not to be fetched.
+    """
+
+    def __init__(
+        self,
+        config: PolicyConfig,
+        fusion: AnyFusionConfig,
+        spec: RobotSpec,
+        vocabulary: int,
+        blueprints: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.config, self.cameras = config, tuple(spec.cameras)
+        size, width = camera_size(spec), config.width
+        self.language = build_language(config.language, vocabulary, blueprints.get("language"))
+        self.vision = build_vision(config.vision, self.language.width, size, blueprints.get("vision"))
+        views = len(self.cameras) * config.history
+        self.state_size = spec.state_size * config.history if config.state else 0
+        self.pointing = Pointing(config, self.language.width, self.vision.channels, views)
+        numbers = self.state_size + self.pointing.fed
+        self.coordinates = Coordinates(numbers, width // 2) if numbers else None
+        self.tell = nn.Linear(self.coordinates.size, width) if self.coordinates else None
+        self.say = nn.Linear(self.language.width, width)
+        rows, columns = grid_of(self.vision, size)
+        self.project = self._projector(config, rows * columns)
+        self.view = nn.Parameter(0.02 * torch.randn(views, 1, width))
+        self.fusion = build_fusion(fusion, width, extra=self.tell is not None)
+        self.layout = FeatureLayout(many=self.fusion.many)
+
+    def forward(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor) -> Scene:
+        """Return features (B, N, D) and points.
+
+        Args:
+            images: by camera, (B, T, 3, h, w) uint8.
+            ids: (B, N) words.
+            state: (B, T, S) at unit scale.
+        """
+        words = self.language(ids)
+        views = torch.cat([images[name] for name in self.cameras], dim=1)
+        rows, count = views.shape[:2]
+        each = words.repeat(count)
+        seen = feature_map(self.vision, views.flatten(0, 1), each)
+        logits, points, located = self.pointing(seen, each, rows)
+        numbers = [state.flatten(1)[:, : self.state_size], *located]
+        felt = None
+        if self.coordinates is not None and self.tell is not None:
+            felt = self.tell(self.coordinates(torch.cat(numbers, dim=-1)))[:, None]
+        tokens = self.project(seen.flatten(2).mT).unflatten(0, (rows, count)) + self.view
+        said = dataclasses.replace(words, tokens=self.say(words.tokens))
+        ticks = logits.unflatten(0, (rows, len(self.cameras), self.config.history))
+        return Scene(self.fusion(tokens, said, felt), points, ticks[:, :, -1])
+
+    def _projector(self, config: PolicyConfig, tokens: int) -> AnyProjector | nn.Linear:
+        if config.projector is None:
+            return nn.Linear(self.vision.channels, config.width)
+        return build_projector(config.projector, self.vision.channels, config.width, tokens)
+
+
+class Pointing(nn.Module):
+    """The points that an instruction names, found in the maps of all views; nothing where none are asked for.
+
+    Args:
+        config: of the policy.
+        words: D of the word features.
+        channels: C of the maps.
+        views: cameras times ticks.
+
+    Attributes:
+        fed: how many numbers the features get of it.
+    """
+
+    def __init__(self, config: PolicyConfig, words: int, channels: int, views: int) -> None:
+        super().__init__()
+        self.sizes = dict(config.grounding.points)
+        numbers = sum(self.sizes.values())
+        self.fed = numbers if config.grounding.feed else 0
+        self.pointers = Pointers(words, channels, len(self.sizes)) if self.sizes else None
+        self.locate = Locator(views * len(self.sizes), channels, config.width, numbers) if self.sizes else None
+
+    def forward(self, seen: Tensor, words: Words, rows: int) -> tuple[Tensor, dict[str, Tensor], list[Tensor]]:
+        """Return logits (B V, K, h, w), points by name and what to feed of them, for B = ``rows`` observations.
+
+        Args:
+            seen: maps (B V, C, h, w).
+            words: of each.
+            rows: B.
+        """
+        if self.pointers is None or self.locate is None:
+            return seen.new_zeros(len(seen), 0, *seen.shape[-2:]), {}, []
+        logits, where, found = self.pointers(seen, words)
+        where, found = where.reshape(rows, -1, 2), found.reshape(rows, -1, seen.shape[1])
+        located = self.locate(where, found)
+        points = dict(zip(self.sizes, located.split(list(self.sizes.values()), dim=-1), strict=True))
+        return logits.unflatten(2, seen.shape[-2:]), points, [located] if self.fed else []
+
+
+def build_network(
+    config: PolicyConfig, spec: RobotSpec, vocabulary: int, blueprints: Mapping[str, Any] | None = None
+) -> Network | FusedNetwork:
+    """Return the network of a policy's settings.
+
+    Args:
+        config: parts and sizes.
+        spec: of the robot.
+        vocabulary: V of the tokenizer.
+        blueprints: of pretrained parts that are not to be fetched, see ``network.blueprints_of``.
+
+    Raises:
+        ConfigError: parts that do not fit each other.
+    """
+    if config.fusion is None:
+        return Network(config, spec, vocabulary, blueprints or {})
+    return FusedNetwork(config, config.fusion, spec, vocabulary, blueprints or {})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
 import pytest
 import torch
 
-from sinew.engine.window import MOST_TASKS, Window, means
+from sinew.engine.window import MOST_TASKS, Window, columns, means
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,35 @@ class Rows:
 
 
 def test_means_are_over_finite_values_of_tensors_and_numbers() -> None:
-    found = means([{"loss": torch.tensor(1.0), "kept": 0.5}, {"loss": float("nan")}, {"loss": torch.tensor(3.0)}])
-    assert found == {"loss": 2.0, "kept": 0.5}
-    assert means([{"bad": torch.tensor(float("inf"))}])["bad"] != 0
-    assert means([]) == {}
+    window = [{"loss": torch.tensor(1.0), "kept": 0.5}, {"loss": float("nan"), "n": torch.tensor(3)}, {"loss": 3.0}]
+    told = columns(window)
+    assert [told["kept"].tolist(), told["n"].tolist(), told["loss"][[0, 2]].tolist()] == [[0.5], [3.0], [1.0, 3.0]]
+    assert means(told) == {"loss": 2.0, "kept": 0.5, "n": 3.0}
+    assert math.isnan(means(columns([{"bad": torch.tensor(float("inf"))}]))["bad"])
+    assert columns([]) == {}
+
+
+def test_the_losses_of_a_window_can_be_read_when_it_is_closed() -> None:
+    window = Window()
+    for loss in (1.0, 2.0):
+        window.add({"loss": torch.tensor(loss)})
+    window.close({"counter": torch.tensor(4.0)})
+    assert window.losses == [1.0, 2.0]
+
+
+def test_the_device_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device a look at a number raises: so there is one copy, of all that lies there."""
+    zero, count = torch.zeros((), device="meta"), torch.zeros((), device="meta", dtype=torch.int64)
+    copies: list[int] = []
+
+    def cpu(tensor: torch.Tensor) -> torch.Tensor:
+        copies.append(len(tensor))
+        return torch.ones(len(tensor))
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    told = columns([{"loss": zero, "n": count}, {"loss": zero, "kept": 0.5}])
+    assert copies == [3]
+    assert {name: values.tolist() for name, values in told.items()} == {"loss": [1, 1], "n": [1], "kept": [0.5]}
 
 
 def test_tasks_are_counted_by_sample() -> None:

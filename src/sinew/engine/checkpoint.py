@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sinew.core.errors import CheckpointError, DataError
+from safetensors import SafetensorError
+
+from sinew.core.errors import CheckpointError, DataError, SinewError
 from sinew.core.files import new_directory, point_link, read_json, require_free, write_json
 from sinew.engine.codec import Tree, num_bytes, read_tree, write_tree
 from sinew.engine.distributed import world
@@ -65,22 +67,46 @@ class Checkpoints:
         Raises:
             SinewError: the disk is full.
         """
-        ranks, directory = world(), self.path / str(update)
-        if not ranks.is_main:
-            write_tree(ranks.tell(directory) / STATE, state)
-            ranks.barrier()
-            return directory
-        weights = getattr(policy, "state_dict", dict)()
-        require_free(self.path, num_bytes(state) + num_bytes(weights) + 2**20, f"checkpoint {update}")
-        with new_directory(directory) as temporary:
-            policy.save_pretrained(temporary)
-            (temporary / STATE).mkdir()
-            ranks.tell(temporary)
-            write_tree(temporary / STATE, state)
-            write_json(temporary / MANIFEST, {"schema_version": 1, "update": update, "sha256": _sums(temporary)})
-        self.link(last=update, best=best)
-        self._prune(best)
+        ranks = world()
+        directory = self.write(str(update), update, policy, state)
+        if ranks.is_main:
+            self.link(last=update, best=best)
+            self._prune(best)
         ranks.barrier()
+        return directory
+
+    def write(self, name: str, update: int, policy: Pretrained, state: Tree) -> Path:
+        """Write a checkpoint under any name; only one that is named by its update is ever gone on from.
+
+        Every rank must ask.
+
+        Raises:
+            SinewError: the disk is full.
+        """
+        ranks, directory = world(), self.path / name
+        if not ranks.is_main:
+            place = ranks.tell(directory)
+            if isinstance(place, str):
+                raise SinewError(place)
+            write_tree(place / STATE, state)
+            return directory
+        try:
+            weights = getattr(policy, "state_dict", dict)()
+            require_free(self.path, num_bytes(state) + num_bytes(weights) + 2**20, f"checkpoint {name}")
+        except SinewError as error:
+            ranks.tell(str(error))
+            raise
+        try:
+            with new_directory(directory) as temporary:
+                policy.save_pretrained(temporary)
+                (temporary / STATE).mkdir()
+                ranks.tell(temporary)
+                write_tree(temporary / STATE, state)
+                write_json(temporary / MANIFEST, {"schema_version": 1, "update": update, "sha256": _sums(temporary)})
+        except SafetensorError as error:  # how its writer reports an OSError
+            raise SinewError(
+                f"{directory}: could not be written ({error}). What was there before is untouched."
+            ) from error
         return directory
 
     def link(self, *, last: int | None = None, best: int | None = None) -> None:
@@ -89,25 +115,26 @@ class Checkpoints:
             if update is not None and (self.path / str(update)).is_dir():
                 point_link(self.path / name, str(update))
 
-    def newest(self, mesh: DeviceMesh | None = None) -> tuple[int, Tree] | None:
+    def newest(self, mesh: DeviceMesh | None = None, *, before: int | None = None) -> tuple[int, Tree] | None:
         """Return update and state of the newest whole checkpoint, or None when there is none; every rank must ask.
 
         Removes what a killed process left half-written. Broken ones are named through ``note``.
 
         Args:
             mesh: of the ranks that share tensors; None to get them whole.
+            before: look at checkpoints of earlier updates only.
         """
         ranks = world()
-        found = self._newest(mesh) if ranks.is_main else None
+        found = self._newest(mesh, before) if ranks.is_main else None
         update = ranks.tell(None if found is None else found[0])
         if ranks.is_main or update is None:
             return found
         return update, read_tree(self.path / str(update) / STATE, mesh)
 
-    def _newest(self, mesh: DeviceMesh | None) -> tuple[int, Tree] | None:
+    def _newest(self, mesh: DeviceMesh | None, before: int | None) -> tuple[int, Tree] | None:
         for leftover in self.path.glob(".*"):
             shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-        for update in reversed(self.updates):
+        for update in reversed([update for update in self.updates if before is None or update < before]):
             directory = self.path / str(update)
             try:
                 verify(directory)
@@ -115,6 +142,14 @@ class Checkpoints:
             except (CheckpointError, DataError) as error:
                 self._note(f"{error} Trying an older one.")
         return None
+
+    def remove_after(self, update: int) -> None:
+        """Remove the checkpoints of later updates; every rank must ask."""
+        ranks = world()
+        for later in self.updates:
+            if ranks.is_main and later > update:
+                shutil.rmtree(self.path / str(later))
+        ranks.barrier()
 
     def _prune(self, best: int | None) -> None:
         for update in self.updates[: -self.keep]:

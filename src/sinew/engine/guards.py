@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sinew.core.errors import TrainingError
+from torch import Tensor
+
+from sinew.core.errors import SinewError, TrainingError
 from sinew.core.files import new_directory, write_json
 from sinew.core.types import Metrics, Stateful
 from sinew.engine import rng
@@ -22,15 +24,15 @@ class Guard:
     """Reads the optimisers' counters of skipped steps.
 
     On a CPU it looks after every update. Where a look would make the host wait for the device, it
-    looks every ``every`` updates and keeps losses and row numbers of those between.
+    keeps losses and row numbers until it is told the counters.
 
     Args:
         optims: the recipe's optimisers.
         directory: where dumps go, one directory an update, at most 20.
         seed: of the run, for the dump.
         max_bad: consecutive skipped steps of one optimiser that stop the run.
-        every: updates between two looks where looking costs.
         note: told about each update that is dumped.
+        keep: writes a checkpoint ``nan_debug`` of the moment; asked at the first update that is dumped.
     """
 
     def __init__(
@@ -40,15 +42,26 @@ class Guard:
         *,
         seed: int,
         max_bad: int,
-        every: int,
         note: Callable[[str], None],
+        keep: Callable[[], object] | None = None,
     ) -> None:
         self.ranks = world()
         self.optims = {name: optim for name, optim in optims.items() if isinstance(optim, Optim)}
         self.directory, self.seed, self.max_bad, self.note = directory, seed, max_bad, note
-        self.every = 1 if all(optim.waits for optim in self.optims.values()) else max(1, min(every, max_bad))
-        self.total = self._total()
+        self.keep = keep
+        self.waits = all(optim.waits for optim in self.optims.values())
+        self.total = 0
         self._recent: list[tuple[int, Any, Metrics]] = []
+
+    def begin(self) -> None:
+        """Start from the optimisers as they are now; what they skipped before is known."""
+        self.total = sum(int(optim.bad_total) for optim in self.optims.values())
+        self._recent.clear()
+
+    @property
+    def counters(self) -> list[Tensor]:
+        """All skipped steps of each optimiser, then those in a row up to now, 0-dim on its device."""
+        return [*(item.bad_total for item in self.optims.values()), *(item.bad_run for item in self.optims.values())]
 
     def watch(self, update: int, batch: Any, metrics: Metrics) -> None:  # noqa: ANN401  (any batch)
         """Take note of one update (its number counts from 1).
@@ -60,21 +73,30 @@ class Guard:
             return
         origin = {name: getattr(batch, name, None) for name in ("ids", "task", "source")}
         self._recent.append((update, origin, metrics))
-        if update % self.every:
-            return
-        total = self._total()
-        if total > self.total:
-            self.total = total
-            self._report()
+        if self.waits:
+            self.look([float(counter) for counter in self.counters])
+
+    def look(self, counters: Sequence[float]) -> None:
+        """Read ``counters``, brought to the host, about all updates since the last look.
+
+        Raises:
+            TrainingError: too many in a row were not finite.
+        """
+        size = len(self.optims)
+        total = int(sum(counters[:size]))
+        if self._recent and total > self.total:
+            self._report({name: int(run) for name, run in zip(self.optims, counters[size:], strict=True)})
+        self.total = total
         self._recent.clear()
 
-    def _report(self) -> None:
+    def _report(self, runs: Mapping[str, int]) -> None:
         """Dump the culprits and stop if there are too many."""
         numbers = [(update, origin, _floats(metrics)) for update, origin, metrics in self._recent]
         bad = [item for item in numbers if not all(math.isfinite(value) for value in item[2].values())] or numbers[-1:]
         for update, origin, values in bad:
             self._dump(update, origin, values)
-        run, name = max((int(optim.bad_run), name) for name, optim in self.optims.items())
+        self._keep()
+        run, name = max((run, name) for name, run in runs.items())
         if run >= self.max_bad:
             raise TrainingError(
                 f"Update {bad[-1][0]}: {run} updates of {name!r} in a row were not finite ({_show(bad[-1][2])}). "
@@ -100,8 +122,15 @@ class Guard:
         """Return what the other ranks said, by name with the rank."""
         return {f"{what} of rank {rank}": value for rank, value in enumerate(told) if rank}
 
-    def _total(self) -> int:
-        return sum(int(optim.bad_total) for optim in self.optims.values())
+    def _keep(self) -> None:
+        """Write the checkpoint of the first time; a full disk must not end the run that goes on without it."""
+        if self.keep is None:
+            return
+        try:
+            self.keep()
+        except SinewError as error:
+            self.note(f"nan_debug was not written: {error}")
+        self.keep = None
 
 
 def _floats(metrics: Metrics) -> dict[str, float]:

@@ -50,6 +50,12 @@ def over_ranks(row: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
+def mean_of_ranks(losses: Sequence[float]) -> list[float]:
+    """Return the mean loss over the ranks of each of the same updates."""
+    told = world().gather(list(losses))
+    return told[0] if len(told) == 1 else [math.fsum(each) / len(told) for each in zip(*told, strict=True)]
+
+
 def restore_draws(known: Sequence[Mapping[str, Any]], seed: int, note: Callable[[str], None]) -> None:
     """Take back this rank's random generators; where there were more or fewer ranks, seed them anew and say so.
 

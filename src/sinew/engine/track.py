@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sinew.core.errors import SinewError
 from sinew.core.files import fsync_path, write_text
 
 Row = dict[str, Any]
@@ -24,10 +25,20 @@ class MetricsLog:
         self.path = path
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a row; numbers that are not finite become null, as JSON has no word for them."""
+        """Add a row; numbers that are not finite become null, as JSON has no word for them.
+
+        Raises:
+            SinewError: the disk is full or the file cannot be written.
+        """
         finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite, allow_nan=False) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(finite, allow_nan=False) + "\n")
+        except OSError as error:
+            raise SinewError(
+                f"{self.path}: could not be written ({error.strerror}). Make room; the same command goes on from the "
+                "last checkpoint."
+            ) from error
 
     def sync(self) -> None:
         """Flush to the disk; called before a checkpoint that relies on the rows so far."""
@@ -45,8 +56,10 @@ class MetricsLog:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the whole rows of a metrics file, in order; a torn line is left out."""
+    """Return the whole rows of a metrics file, in order; a torn line is left out, and a missing file has none."""
     rows: list[Row] = []
+    if not path.exists():
+        return rows
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-import torch
 from torch import Tensor, nn
 
 from sinew.core.errors import CheckpointError
-from sinew.core.rundir import RunDir
+from sinew.core.rundir import RunDir, compare
 from sinew.core.types import Cursor, Recipe, Sized
 from sinew.engine import rng
 from sinew.engine.checkpoint import Checkpoints, Pretrained, unheard
@@ -23,12 +22,17 @@ from sinew.engine.distributed import Vote, world
 from sinew.engine.guards import Guard
 from sinew.engine.interrupt import Interrupt
 from sinew.engine.optim import Optim
-from sinew.engine.ranks import over_ranks, restore_draws, verified
+from sinew.engine.ranks import mean_of_ranks, over_ranks, restore_draws, verified
+from sinew.engine.skipped import BEFORE, Skipped
+from sinew.engine.spikes import Spikes
 from sinew.engine.track import MetricsLog, Row, read_rows
 from sinew.engine.window import Window
 
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
 BatchT = TypeVar("BatchT", bound=Sized)
-NONE = torch.zeros(())
+Tried = float | Mapping[str, float | None] | None
 
 
 @dataclass
@@ -39,13 +43,15 @@ class TrainState:
         update: updates done.
         elapsed_s: wall time spent so far, evaluations included [s].
         best_score: highest score of ``on_eval``, or None before the first.
-        best_update: the update that had it.
+        best_update: the update that had it, the latest of several.
+        stale: tries since the score last rose.
     """
 
     update: int = 0
     elapsed_s: float = 0.0
     best_score: float | None = None
     best_update: int | None = None
+    stale: int = 0
 
 
 class Trainer(Generic[BatchT]):
@@ -60,8 +66,8 @@ class Trainer(Generic[BatchT]):
         rundir: claimed by the caller.
         seed: of every random choice.
         on_eval: given the number of updates done, tries out ``recipe.acting()`` and returns a score, higher being
-            better, or None; or a row of numbers of which "score" is it. It may draw random numbers and change modes;
-            both are put back.
+            better, or None; or numbers by name, "score" among them, for the log. It may draw random numbers and
+            change modes; both are put back.
         on_log: given each row of metrics.jsonl.
         on_note: given sentences for the user, such as that an older checkpoint is used.
     """
@@ -73,7 +79,7 @@ class Trainer(Generic[BatchT]):
         rundir: RunDir,
         *,
         seed: int,
-        on_eval: Callable[[int], float | Mapping[str, float] | None] | None = None,
+        on_eval: Callable[[int], Tried] | None = None,
         on_log: Callable[[Row], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
@@ -87,12 +93,18 @@ class Trainer(Generic[BatchT]):
         self.eval_updates = (
             {max(1, round(share * config.updates)) for share in config.eval_at} if on_eval else set[int]()
         )
+        self.skipped = Skipped(rundir.checkpoints / "skipped.json")
+        self.spikes = Spikes()
+        self.guard = Guard(
+            recipe.optims, rundir.nan_dump, seed=seed, max_bad=config.max_bad, note=self.note, keep=self._keep_debug
+        )
+        self._mesh: DeviceMesh | None = None
         self.diagnosis = Diagnosis(config.updates)
         self._window = Window()
         self._alive_since = time.perf_counter()
 
     def run(self) -> TrainState:
-        """Train until ``config.updates`` are done.
+        """Train until ``config.updates`` are done, or until ``config.patience`` tries showed no better score.
 
         Raises:
             TrainingError: too many updates in a row were not finite.
@@ -100,98 +112,175 @@ class Trainer(Generic[BatchT]):
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
         self.resume()
-        guard = Guard(
-            self.recipe.optims,
-            self.rundir.nan_dump,
-            seed=self.seed,
-            max_bad=self.config.max_bad,
-            every=self.config.log_every,
-            note=self.note,
-        )
         vote = Vote(self.ranks)
         batches = self.recipe.batches(Cursor(self.state.update))
         self._alive_since = time.perf_counter()
         self._window.begin()
         with Interrupt() as interrupt:
-            while self.state.update < self.config.updates:
+            while not self._ended:
                 batch = self._window.fetch(batches)
-                metrics = self.recipe.update(batch)
                 self.state.update += 1
-                self._window.add(metrics)
-                guard.watch(self.state.update, batch, metrics)
-                self._boundary(stop=vote(interrupt.asked, last=self.state.update == self.config.updates))
+                if self.state.update not in self.skipped:
+                    metrics = self.recipe.update(batch)
+                    self._window.add(metrics)
+                    self.guard.watch(self.state.update, batch, metrics)
+                stop = vote(interrupt.asked, last=self.state.update == self.config.updates)
+                if self._boundary(stop=stop):
+                    batches = self.recipe.batches(Cursor(self.state.update))
         return self.state
 
+    @property
+    def _ended(self) -> bool:
+        return self.state.update >= self.config.updates or self._stopped_early
+
+    @property
+    def _stopped_early(self) -> bool:
+        return self.config.patience is not None and self.state.stale >= self.config.patience
+
     def resume(self) -> None:
-        """Seed everything, then take the newest whole checkpoint, if there is one."""
-        mesh = verified(self.recipe.optims, self.note)
+        """Seed everything, then take the newest whole checkpoint, if there is one.
+
+        Raises:
+            CheckpointError: it is of another seed, of other settings of an optimiser, or of another recipe.
+        """
+        self._mesh = verified(self.recipe.optims, self.note)
         rng.seed_all(self.seed if self.ranks.is_main else self.ranks.seed(self.seed))
-        found = self.checkpoints.newest(mesh)
+        back = self.ranks.tell(self.skipped.back)
+        if back is not None:
+            self.checkpoints.remove_after(back)
+            self.skipped.done()
+        if self._load():
+            self.note(f"Going on after update {self.state.update} of {self.config.updates}.")
+
+    def _load(self, before: int | None = None) -> bool:
+        """Take the newest whole checkpoint; whether there was one."""
+        found = self.checkpoints.newest(self._mesh, before=before)
         if found is None:
             self._cut(0)
-            return
+            return False
         update, tree = found
+        place = self.checkpoints.path / str(update)
+        other = list(compare(tree.get("settings", self._settings), self._settings))
+        if other:
+            lines = "\n".join(f"  {line}" for line in other)
+            raise CheckpointError(
+                f"{place}: was trained with other settings (there, here):\n{lines}\n"
+                "Go on with those, or train in another directory."
+            )
         try:
             self.state = TrainState(**tree["train"])
             self.recipe.load_state_dict(tree["recipe"])
             restore_draws([tree["rng"], *tree.get("others", [])], self.ranks.seed(self.seed, update), self.note)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f"{self.checkpoints.path / str(update)}: does not fit this recipe ({error}). "
+                f"{place}: does not fit this recipe ({error}). "
                 "Use the configuration and version that wrote it, or another run directory."
             ) from error
+        self.spikes = Spikes(tree.get("losses", ()))
         if self.ranks.is_main:
             self.checkpoints.link(last=update, best=self.state.best_update)
         self._cut(update)
         self.diagnosis = Diagnosis(self.config.updates, read_rows(self.metrics.path))
-        self.note(f"Going on after update {update} of {self.config.updates}.")
+        self.guard.begin()
+        self._window.begin()
+        return True
 
     def _cut(self, update: int) -> None:
         if self.ranks.is_main:
             self.metrics.cut(update)
         self.ranks.barrier()
 
-    def _boundary(self, *, stop: bool) -> None:
-        """Log, evaluate and save between two updates, as far as each is due."""
-        update, last = self.state.update, self.state.update == self.config.updates
-        if last or update % self.config.log_every == 0:
-            self._log()
-        evaluated = update in self.eval_updates
-        if evaluated:
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What decides every number of a run, as far as the engine knows it."""
+        optims = {name: item.settings for name, item in self.recipe.optims.items() if isinstance(item, Optim)}
+        return {"seed": self.seed, "optims": optims}
+
+    def _boundary(self, *, stop: bool) -> bool:
+        """Log, try out and save between two updates, as far as each is due; whether the run went back instead."""
+        update, ended = self.state.update, self._ended
+        tried = self.on_eval is not None and (ended or self._try_is_due)
+        saved = ended or tried or stop or update % self.config.save_every == 0
+        if saved or update % self.config.log_every == 0:  # what is saved must not lack a part of the log
+            spike = self._log()
+            if spike is not None and self._went_back(spike):
+                return True
+        if tried:
             self._evaluate()
-        if last or evaluated or stop or update % self.config.save_every == 0:
+        if saved:
             self._save()
-        if stop and not last:
+        if self._stopped_early:
+            self.note(
+                f"Stopped early after update {update}: {self.state.stale} tries without a better score; "
+                f"the best was after update {self.state.best_update}."
+            )
+        elif stop and not ended:
             raise KeyboardInterrupt(
                 f"Stopped after update {update} of {self.config.updates}; all of it is saved in {self.rundir.path}. "
                 "The same command goes on from here."
             )
+        return False
 
-    def _log(self) -> None:
-        optims = {name: optim for name, optim in self.recipe.optims.items() if isinstance(optim, Optim)}
-        measured: dict[str, Tensor] = {}
+    @property
+    def _try_is_due(self) -> bool:
+        every = self.config.eval_every
+        return self.state.update in self.eval_updates or (every is not None and self.state.update % every == 0)
+
+    def _log(self) -> int | None:
+        """Write a line about the updates since the last one, and return the first spike of the loss among them."""
+        optims, counters = self.guard.optims, dict(enumerate(self.guard.counters))
+        alone = len(optims) == 1
+        measured: dict[str, Tensor] = {f"counter {number}": counter for number, counter in counters.items()}
         for name, optim in optims.items():
-            place = "" if len(optims) == 1 else f"{name}."
+            place = "" if alone else f"{name}."
             measured |= {f"grad_rms/{place}{part}": rms for part, rms in optim.gradients().items()}
-        measured["skipped"] = torch.stack([optim.bad_total for optim in optims.values()]).sum() if optims else NONE
         row: Row = {"update": self.state.update, **over_ranks(self._window.close(measured))}
-        for name, optim in optims.items():
-            row["lr" if len(optims) == 1 else f"lr/{name}"] = optim.lr
-        row["skipped"] = int(row["skipped"])
+        counts = [row.pop(f"counter {number}") for number in counters]
+        row |= {"lr" if alone else f"lr/{name}": optim.lr for name, optim in optims.items()}
+        row["skipped"] = int(sum(counts[: len(optims)]))
         row["elapsed_s"] = self.state.elapsed_s + time.perf_counter() - self._alive_since
+        losses = mean_of_ranks(self._window.losses)
+        spikes = self.spikes.judge(losses)
+        if spikes:
+            row["spikes"] = len(spikes)
         self._record(row)
+        self.guard.look(counts)
+        if not spikes:
+            return None
+        first, loss = self.state.update - len(losses) + 1 + spikes[0], losses[spikes[0]]
+        self.note(f"Update {first}: the loss jumped to {loss:.4g}, {len(spikes)} x since the last line.")
+        return first
+
+    def _went_back(self, spike: int) -> bool:
+        """Go back to the checkpoint before a spike, and pass over the batches around it; whether that was done."""
+        first, last = max(1, spike - BEFORE), self.state.update
+        known = self.ranks.tell([update for update in self.checkpoints.updates if update < first])
+        if len(self.skipped) >= (self.config.rollback or 0) or not known:
+            return False
+        self.skipped.add(first, last, known[-1])
+        self.note(f"Going back to update {known[-1]}; the batches of updates {first} to {last} are left out.")
+        elapsed = self.state.elapsed_s
+        if not self._load(before=first):
+            raise CheckpointError(f"{self.checkpoints.path}: no checkpoint before update {first} can be read any more.")
+        self.checkpoints.remove_after(self.state.update)
+        self.skipped.done()
+        self.state.elapsed_s = elapsed
+        return True
 
     def _evaluate(self) -> None:
         if self.on_eval is None:
             return
         with self._aside():
-            score = self.ranks.tell(self.on_eval(self.state.update))
-        found = dict(score) if isinstance(score, Mapping) else {"score": score}
-        score = found.get("score")
-        if score is None or not math.isfinite(score):
+            found = self.ranks.tell(self.on_eval(self.state.update))
+        numbers = found if isinstance(found, Mapping) else {"score": found}
+        finite = {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
+        if finite:
+            self._record({"update": self.state.update, **finite})
+        score, best = finite.get("score"), self.state.best_score
+        if score is None:
             return
-        self._record({"update": self.state.update, **found})
-        if self.state.best_score is None or score > self.state.best_score:
+        self.state.stale = 0 if best is None or score > best else self.state.stale + 1
+        if best is None or score >= best:  # of equals, the one that learned longest
             self.state.best_score, self.state.best_update = score, self.state.update
 
     def _save(self) -> None:
@@ -201,15 +290,28 @@ class Trainer(Generic[BatchT]):
             now = time.perf_counter()
             self.state.elapsed_s += now - self._alive_since
             self._alive_since = now
-            first, *others = self.ranks.gather(rng.capture())
-            tree: dict[str, Any] = {
-                "train": asdict(self.state),
-                "recipe": self.recipe.state_dict(),
-                "rng": first,
-                **({"others": others} if others else {}),
-            }
-            policy = cast("Pretrained", self.recipe.acting())
-            self.checkpoints.save(self.state.update, policy, tree, best=self.state.best_update)
+            self.checkpoints.save(self.state.update, self._policy, self._tree(), best=self.state.best_update)
+
+    def _keep_debug(self) -> None:
+        """Write the checkpoint ``nan_debug`` of this moment, for people; no run goes on from it."""
+        with self._aside():
+            place = self.checkpoints.write("nan_debug", self.state.update, self._policy, self._tree())
+        self.note(f"The state of that moment is in {place}.")
+
+    def _tree(self) -> dict[str, Any]:
+        first, *others = self.ranks.gather(rng.capture())
+        return {
+            "train": asdict(self.state),
+            "recipe": self.recipe.state_dict(),
+            "rng": first,
+            **({"others": others} if others else {}),
+            "settings": self._settings,
+            "losses": self.spikes.losses,
+        }
+
+    @property
+    def _policy(self) -> Pretrained:
+        return cast("Pretrained", self.recipe.acting())
 
     def _record(self, row: Row) -> None:
         if not self.ranks.is_main:

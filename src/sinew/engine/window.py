@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sinew.core.types import Metrics, Sized
@@ -19,9 +20,14 @@ MOST_TASKS = 32
 
 
 class Window:
-    """Collects updates until a row is made of them."""
+    """Collects updates until a row is made of them.
+
+    Attributes:
+        losses: of each update of the window that was closed last, as far as its metrics had one.
+    """
 
     def __init__(self) -> None:
+        self.losses: list[float] = []
         self._tasks: Counter[str] = Counter()
         self._metrics: list[Metrics] = []
         self.begin()
@@ -57,7 +63,9 @@ class Window:
             gradients: measured after its last update, tensors too.
         """
         began = time.perf_counter()
-        found = means([*self._metrics, gradients])
+        told = columns([*self._metrics, gradients])
+        self.losses = told["loss"].tolist() if "loss" in told else []
+        found = means(told)
         now = time.perf_counter()
         took = max(now - self._since, 1e-9)
         found["samples_per_s"] = self._rows / took
@@ -70,30 +78,35 @@ class Window:
         return found
 
 
-def means(window: list[Metrics]) -> dict[str, float]:
-    """Return the mean of each metric over its finite values; waits for the device once, for all of them."""
+def columns(window: list[Metrics]) -> dict[str, NDArray[np.float64]]:
+    """Return the values of each metric in order; waits for the device once, for all of them."""
     names = list(dict.fromkeys(name for metrics in window for name in metrics))
-    values = {name: [metrics[name] for metrics in window if name in metrics] for name in names}
-    numbers = iter(_numbers([value for name in names for value in values[name]]))
-    found: dict[str, float] = {}
-    for name in names:
-        told = np.array([next(numbers) for _ in values[name]])
-        finite = told[np.isfinite(told)]
-        found[name] = float(finite.mean()) if len(finite) else float("nan")
-    return found
+    values = [[metrics[name] for metrics in window if name in metrics] for name in names]
+    numbers = _numbers([value for column in values for value in column])
+    ends = np.cumsum([len(column) for column in values])
+    return dict(zip(names, np.split(numbers, ends[:-1]), strict=True)) if names else {}
 
 
-def _numbers(values: list[Any]) -> list[float]:
-    """Return 0-dim tensors and plain numbers as numbers, tensors in one copy from each device."""
-    found = [0.0] * len(values)
-    places: dict[torch.device, list[int]] = {}
+def means(told: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """Return the mean of each metric over its finite values."""
+    finite = {name: numbers[np.isfinite(numbers)] for name, numbers in told.items()}
+    return {name: float(numbers.mean()) if len(numbers) else float("nan") for name, numbers in finite.items()}
+
+
+def _numbers(values: Sequence[Tensor | float]) -> NDArray[np.float64]:
+    """Return 0-dim tensors and plain numbers as one array; what lies on a device makes one copy."""
+    alike: dict[tuple[torch.device, torch.dtype] | None, list[int]] = {}
     for place, value in enumerate(values):
-        if isinstance(value, Tensor):
-            places.setdefault(value.device, []).append(place)
-        else:
-            found[place] = float(value)
-    for there in places.values():
-        copied = torch.stack([values[place].detach().double() for place in there]).tolist()
-        for place, number in zip(there, copied, strict=True):
-            found[place] = number
-    return found
+        kind = (value.device, value.dtype) if isinstance(value, Tensor) else None
+        alike.setdefault(kind, []).append(place)
+    numbers = np.empty(len(values))
+    numbers[alike.pop(None, [])] = [float(value) for value in values if not isinstance(value, Tensor)]
+    if not alike:
+        return numbers
+    stacked = [torch.stack([torch.as_tensor(values[place]).detach() for place in group]) for group in alike.values()]
+    for device in dict.fromkeys(kind[0] for kind in alike if kind is not None):
+        chosen = [number for number, item in enumerate(stacked) if item.device == device]
+        wide = torch.float32 if device.type == "mps" else torch.float64  # mps knows no doubles
+        copied = torch.cat([stacked[number].to(wide) for number in chosen]).cpu().double().numpy()
+        numbers[[place for number in chosen for place in list(alike.values())[number]]] = copied
+    return numbers

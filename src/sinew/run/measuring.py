@@ -19,6 +19,7 @@ from sinew.engine.workers import start_workers
 from sinew.envs.config import AnyEnvConfig
 from sinew.evaluate import success, summary
 from sinew.evaluate.compare import compare, compared_lines
+from sinew.evaluate.offline import action_error
 from sinew.evaluate.plan import plan_quick
 from sinew.evaluate.rates import ALL, find
 from sinew.evaluate.shielded import Shielded, shield_listings, shield_table
@@ -30,9 +31,15 @@ from sinew.safety.shield import Shield
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from torch import nn
 
-    from sinew.core.types import Policy, Recipe, RobotSpec
+    from sinew.core.types import ChunkPolicy, Policy, Recipe, RobotSpec
+    from sinew.data.windows import Windows
     from sinew.engine.checkpoint import Pretrained
+
+
+HELD_OUT_FRAMES = 512
+"""Held-out windows that a policy is tried out on, beside its episodes."""
 
 
 class Tryout:
@@ -43,6 +50,7 @@ class Tryout:
     Args:
         config: of the run. rundir: where results go. recipe: whose acting policy is tried.
         pool: processes that act. note: told in one line what the policy can do so far.
+        held_out: windows that training never sees, for the error of the actions it samples there; None knows none.
     """
 
     def __init__(
@@ -53,16 +61,18 @@ class Tryout:
         *,
         pool: Executor,
         note: Callable[[str], None],
+        held_out: Windows | None = None,
     ) -> None:
         self.config, self.rundir, self.recipe, self.pool, self.note = config, rundir, recipe, pool, note
+        self.held_out = held_out if held_out is not None and held_out.num_frames else None
         self.path = rundir.path / "tryouts.json"
 
-    def __call__(self, update: int) -> float | None:
-        """Return the success rate over all tasks after this many updates."""
+    def __call__(self, update: int) -> dict[str, float | None]:
+        """Return the success rate over all tasks after this many updates, and the held-out sampled-action error."""
         place = self.rundir.path / ".tryout"
         policy = self.recipe.acting()  # which ranks that share the weights gather together
         if not world().is_main:
-            return None
+            return {}
         with new_directory(place) as temporary:
             cast("Pretrained", policy).save_pretrained(temporary)
         settings = self.config.evaluate
@@ -77,7 +87,14 @@ class Tryout:
         words = ", ".join(f"{rate.task} {rate.successes}/{rate.n}" for rate in rates if rate.task != ALL)
         self.note(f"{100 * update // self.config.loop.updates} % trained, it can: {words}")
         total = find(rates, ALL)
-        return None if total is None else total.rate
+        return {"score": None if total is None else total.rate, "held_out": self._held_out_error(policy)}
+
+    def _held_out_error(self, policy: nn.Module) -> float | None:
+        if self.held_out is None:
+            return None
+        return action_error(
+            cast("ChunkPolicy", policy), self.held_out, frames=HELD_OUT_FRAMES, seed=self.config.seed
+        ).score
 
 
 def measure(config: RunConfig, rundir: RunDir, pool: Executor) -> summary.Evaluation:

@@ -23,6 +23,7 @@ from sinew.data.config import MixConfig
 from sinew.data.shares import Attention, shares, task_weights, weights_at
 from sinew.data.stills import collect_stills
 from sinew.data.store import Store
+from sinew.data.windows import Windows
 from sinew.engine import runcard
 from sinew.engine.distributed import in_turn, joined, world
 from sinew.engine.progress import Progress, clock
@@ -288,7 +289,9 @@ def train_phase(config: RunConfig, rundir: RunDir, data: tuple[Store, ...], *, c
         )
         if world().is_main:
             runcard.start(rundir, plan, recipe.modules)
-        tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note)
+        shape = config.policy
+        held_out = Windows([demonstrations], history=shape.history, horizon=shape.horizon, held_out=True)
+        tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note, held_out=held_out)
         trainer = Trainer(
             recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=progress.show, on_note=progress.note
         )

@@ -17,8 +17,23 @@ if TYPE_CHECKING:
 APART = ("grad_rms", "share", "probe", "task_error", "success")
 """Families of columns that no panel shows: trackers and ``sinew diagnose`` do."""
 OTHER = frozenset(
-    "update samples_per_s elapsed_s skipped spikes data_share device_share trials kept clipped moved mfu memory_gb "
-    "gpu_load gpu_memory_gb".split()
+    [
+        "update",
+        "samples_per_s",
+        "elapsed_s",
+        "skipped",
+        "spikes",
+        "data_share",
+        "device_share",
+        "trials",
+        "kept",
+        "clipped",
+        "moved",
+        "mfu",
+        "memory_gb",
+        "gpu_load",
+        "gpu_memory_gb",
+    ]
 )
 """Columns that no panel shows."""
 MOST_LINES = 8

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
-from sinew.engine.progress import Progress, clock, trend
+from sinew.engine.progress import Pace, Progress, clock, trend
 
 ROW = {
     "update": 50,
@@ -20,10 +21,53 @@ ROW = {
 
 
 def test_time_left_follows_the_pace_of_this_process() -> None:
-    progress = Progress(200)
-    assert progress.line(ROW).endswith("0:10 gone, 0:30 left")
-    # 50 more updates took 20 s: 100 more will take 40 s.
-    assert progress.line({**ROW, "update": 100, "elapsed_s": 30.0}).endswith("0:30 gone, 0:40 left")
+    pace = Pace(200)
+    assert pace.left() is None
+    pace.see(50, 10.0)
+    assert pace.left() == 30.0
+    pace.see(100, 30.0)  # 50 more updates took 20 s: 100 more will take 40 s
+    assert pace.left() == 40.0
+
+
+def test_another_timer_has_its_say() -> None:
+    class Calendar:
+        def see(self, update: int, elapsed_s: float) -> None:
+            self.seen = (update, elapsed_s)
+
+        def left(self) -> float:
+            return 7200.0
+
+    timer = Calendar()
+    stream = io.StringIO()
+    Progress(200, console=Console(file=stream), timer=timer).show(ROW)
+    assert timer.seen == (50, 10.0)
+    assert stream.getvalue().endswith("0:10 gone, 2:00:00 left\n")
+
+
+def rendered(width: int, *rows: dict[str, object], **options: float) -> list[str]:
+    """Return the live lines after some rows, as a terminal of that width shows them."""
+    progress = Progress(200, console=Console(file=io.StringIO()), **options)
+    for row in rows:
+        progress.show(row)
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False)
+    console.print(progress.panel(rows[-1]))
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_live_lines_fit_the_terminal_and_say_everything(width: int) -> None:
+    used = {"memory_gb": 1.2, "gpu_load": 0.92, "gpu_memory_gb": 12.3, "data_share": 0.12, "skipped": 2}
+    found = {"update": 50, "finding": {"fault": "overfitting"}}
+    scores = [{"update": 50, "score": 0.75}, {"update": 50, "score": 0.5}]
+    lines = rendered(width, *scores, found, {**ROW, **used}, flops=1e9, peak_flops=1e10)
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("update 50/200")
+    assert lines[0].rstrip().endswith("25 %   0:10 gone, 0:30 left")
+    assert lines[1].split("   ") == ["loss 0.5 →", "lr 0.001", "grad 2", "score 0.5 (best 0.75)", "2 skipped"]
+    assert lines[2].split("   ")[:3] == ["1,000 samples/s", "MFU 50 %", "memory 1.2 GB"]
+    assert lines[2].split("   ")[3:] == ["GPU 92 %, 12.3 GB", "12 % for data"]
+    assert lines[3] == "found: overfitting"
 
 
 def test_plain_output_is_rare_but_has_first_and_last() -> None:

@@ -29,7 +29,6 @@ OTHER = frozenset(
         "kept",
         "clipped",
         "moved",
-        "mfu",
         "memory_gb",
         "gpu_load",
         "gpu_memory_gb",

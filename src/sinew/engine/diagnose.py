@@ -59,6 +59,8 @@ class Diagnosis:
         """Take a new row of the record; return what is found for the first time."""
         self.rows.append(row)
         update = int(row["update"])
+        if "finding" in row:
+            return ()
         if update - self._looked < self.every and "loss" in row:
             return ()
         self._looked = update

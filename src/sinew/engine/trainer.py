@@ -21,6 +21,7 @@ from sinew.engine.diagnose import Diagnosis
 from sinew.engine.distributed import Vote, world
 from sinew.engine.guards import Guard
 from sinew.engine.interrupt import Interrupt
+from sinew.engine.load import load
 from sinew.engine.optim import Optim
 from sinew.engine.ranks import mean_of_ranks, over_ranks, restore_draws, verified
 from sinew.engine.skipped import BEFORE, Skipped
@@ -239,6 +240,7 @@ class Trainer(Generic[BatchT]):
         row |= {"lr" if alone else f"lr/{name}": optim.lr for name, optim in optims.items()}
         row["skipped"] = int(sum(counts[: len(optims)]))
         row["elapsed_s"] = self.state.elapsed_s + time.perf_counter() - self._alive_since
+        row |= load(next(self.recipe.acting().parameters()).device)
         losses = mean_of_ranks(self._window.losses)
         spikes = self.spikes.judge(losses)
         if spikes:
@@ -320,7 +322,7 @@ class Trainer(Generic[BatchT]):
         if self.on_log is not None:
             self.on_log(row)
         for finding in self.diagnosis.take(row):
-            self.metrics.append(finding.row(self.state.update))
+            self._record(finding.row(self.state.update))
             for line in finding.lines:
                 self.note(line)
 

@@ -43,6 +43,8 @@ class RunConfig:
         env: the world that demonstrates and judges; None where recordings are learned from.
         data: the recordings, None where the world demonstrates.
         init: the weights that training starts from, None for random ones.
+        track: what follows the training beside metrics.jsonl: tensorboard, wandb, trackio, mlflow, or none. None means
+            tensorboard. Changes no result.
 
     A setting that is None is as if it did not exist: it changes neither a run's hash nor its meaning.
     """
@@ -60,6 +62,7 @@ class RunConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     data: DataConfig | None = None
     init: InitConfig | None = None
+    track: tuple[str, ...] | None = None
 
     @property
     def world(self) -> AnyEnvConfig:

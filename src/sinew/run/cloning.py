@@ -26,6 +26,7 @@ from sinew.recipes.bc import BehaviourCloning
 from sinew.recipes.config import BcConfig
 from sinew.run import RunConfig
 from sinew.run.clock import Clock
+from sinew.run.following import followed
 from sinew.run.lessons import Lessons, build, lessons
 from sinew.run.offline import FILE, OfflineRecord, OfflineTryout, in_words, load, measure
 from sinew.run.parts import check_labels, pick_device
@@ -100,12 +101,12 @@ def train_phase(config: RunConfig, rundir: RunDir, known: Lessons, *, command: s
         device=pick_device(config.device),
     )
     sources = _sources(recipe)
-    with Progress(config.loop.updates, console=console) as progress:
+    with Progress(config.loop.updates, console=console) as progress, followed(config, rundir, progress) as on_log:
         if world().is_main:
             runcard.start(rundir, _plan(config, known, command, sources), recipe.modules)
         tryout = OfflineTryout(config, rundir, recipe, lessons=known, note=progress.note)
         trainer = Trainer(
-            recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=progress.show, on_note=progress.note
+            recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=on_log, on_note=progress.note
         )
         state = trainer.run()
     say(f"  {config.loop.updates} updates in {as_clock(state.elapsed_s)}")

@@ -17,6 +17,7 @@ from sinew.models.policy import VLAPolicy
 from sinew.recipes.config import GrpoConfig
 from sinew.recipes.group_rounds import GroupRounds
 from sinew.recipes.grpo import Grpo
+from sinew.run.following import followed
 from sinew.run.measuring import Tryout
 from sinew.run.screen import console, heading, say
 from sinew.run.start import keep_start
@@ -43,7 +44,7 @@ def improve(config: RunConfig, rundir: RunDir, *, command: str, pool: Executor) 
     """Improve to the end, trying the policy out on the way."""
     assert isinstance(config.recipe, GrpoConfig)
     heading("Improving")
-    with Progress(config.loop.updates, console=console) as progress:
+    with Progress(config.loop.updates, console=console) as progress, followed(config, rundir, progress) as on_log:
         recipe = build(config, rundir, pool=pool, note=progress.note)
         plan = runcard.Plan(
             purpose=f"{config.name}: {config.recipe.start}, improved by what succeeds.",
@@ -56,7 +57,7 @@ def improve(config: RunConfig, rundir: RunDir, *, command: str, pool: Executor) 
             runcard.start(rundir, plan, recipe.modules)
         tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note)
         trainer = Trainer(
-            recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=progress.show, on_note=progress.note
+            recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=on_log, on_note=progress.note
         )
         state = trainer.run()
     say(f"  {config.loop.updates} updates in {clock(state.elapsed_s)}")

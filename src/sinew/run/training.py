@@ -27,6 +27,7 @@ from sinew.data.windows import Windows
 from sinew.engine import runcard
 from sinew.engine.distributed import in_turn, joined, world
 from sinew.engine.progress import Progress, clock
+from sinew.engine.trackers import check_trackers
 from sinew.engine.trainer import Trainer
 from sinew.engine.workers import start_workers
 from sinew.evaluate.film import FilmJob, film_job, hero_states
@@ -35,6 +36,7 @@ from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
 from sinew.run.clock import Clock
 from sinew.run.cloning import clone, follow_recorded
 from sinew.run.cloning import next_steps as cloned_next_steps
+from sinew.run.following import followed
 from sinew.run.improving import improve
 from sinew.run.measuring import Tryout, measure
 from sinew.run.parts import augment_of, build_policy, build_recipe, run_path, stills_path, store_path
@@ -76,6 +78,7 @@ def check(config: RunConfig) -> None:
         ConfigError: with what was seen and wanted.
     """
     check_start(config)
+    check_trackers(config.track)
     if not 1 <= config.policy.execute <= config.policy.horizon:
         raise ConfigError(
             f"--policy.execute {config.policy.execute}: wanted 1 to {config.policy.horizon}, the --policy.horizon."
@@ -161,7 +164,7 @@ def train_one(
             _say_what_next(config, rundir.path)
         return rundir.path
     with rundir:
-        start = rundir.claim(config, may_differ=("workers", "optim.parallel"))
+        start = rundir.claim(config, may_differ=("workers", "track", "optim.parallel"))
         going_on = (
             f"Going on with {rundir.path} ({rundir.phase})." if start == "resume" else f"Run directory: {rundir.path}"
         )
@@ -273,7 +276,7 @@ def train_phase(config: RunConfig, rundir: RunDir, data: tuple[Store, ...], *, c
     """Train to the end, trying the policy out on the way."""
     heading("Training")
     demonstrations = data[0]
-    with Progress(config.loop.updates, console=console) as progress:
+    with Progress(config.loop.updates, console=console) as progress, followed(config, rundir, progress) as on_log:
         policy = build_policy(config, demonstrations)
         recipe = build_recipe(config, policy, data, rundir, pool=pool, note=progress.note)
         plan = runcard.Plan(
@@ -293,7 +296,7 @@ def train_phase(config: RunConfig, rundir: RunDir, data: tuple[Store, ...], *, c
         held_out = Windows([demonstrations], history=shape.history, horizon=shape.horizon, held_out=True)
         tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note, held_out=held_out)
         trainer = Trainer(
-            recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=progress.show, on_note=progress.note
+            recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=on_log, on_note=progress.note
         )
         state = trainer.run()
     say(f"  {config.loop.updates} updates in {clock(state.elapsed_s)}")

@@ -145,7 +145,7 @@ class Progress:
         head.add_row(f"update {update:,}/{self.updates:,}", bar, f"{share}   {self._time(row)}")
         lines = [Text("   ".join(self._learning(row))), Text("   ".join(self._working(row)), style="dim")]
         if self._faults:
-            lines.append(Text(f"found: {', '.join(dict.fromkeys(self._faults))}", style="yellow"))
+            lines.append(Text(f"found: {', '.join(dict.fromkeys(self._faults))}", style="bold"))
         return Group(head, *lines)
 
     def _learning(self, row: Mapping[str, Any]) -> Iterator[str]:

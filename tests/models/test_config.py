@@ -18,6 +18,8 @@ Draw = Callable[..., Batch[Tensor]]
 OWN = ("film", "tokens")
 """The encoders of this house; pretrained ones stand in the suite over all parts."""
 MATRIX = [(vision, head) for vision in OWN for head in sorted(HEADS)]
+ONCE = [("film", head) for head in sorted(HEADS)] + [("tokens", "mlp")]
+"""Every head and every encoder once, where each costs seconds."""
 
 
 def config_of(vision: str, head: str, **changes: int) -> PolicyConfig:
@@ -55,18 +57,11 @@ def test_padded_steps_do_not_change_the_loss(build: Build, batch: Draw, vision: 
     is_pad[:, 1:] = True
     changed = drawn.actions.clone()
     changed[:, 1:] = 0.0
-    torch.manual_seed(0)
-    before = policy.losses(dataclasses.replace(drawn, is_pad=is_pad, actions=changed))["action"]
-    if head == "flow":  # the chunk itself enters the network, so only the error's masking can be checked
+    losses: list[Tensor] = []
+    for actions in (drawn.actions, changed):
         torch.manual_seed(0)
-        one = policy.losses(dataclasses.replace(drawn, is_pad=is_pad))["action"]
-        torch.manual_seed(0)
-        full = policy.losses(drawn)["action"]
-        assert not torch.allclose(one, full)
-    else:
-        torch.manual_seed(0)
-        after = policy.losses(dataclasses.replace(drawn, is_pad=is_pad))["action"]
-        assert torch.equal(before, after)
+        losses.append(policy.losses(dataclasses.replace(drawn, is_pad=is_pad, actions=actions))["action"])
+    assert torch.equal(*losses)
 
 
 @pytest.mark.parametrize(("vision", "head"), MATRIX)
@@ -80,7 +75,7 @@ def test_chunks_are_in_bounds_and_two_valued_where_the_spec_says(
     assert set(chunk[..., 2].flatten()) <= {0.0, 1.0}
 
 
-@pytest.mark.parametrize(("vision", "head"), MATRIX)
+@pytest.mark.parametrize(("vision", "head"), ONCE)
 def test_overfits_one_batch(build: Build, batch: Draw, vision: str, head: str) -> None:
     policy, drawn = build(config_of(vision, head)), batch()
     optimiser = torch.optim.AdamW(policy.parameters(), lr=3e-3)

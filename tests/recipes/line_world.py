@@ -68,7 +68,7 @@ def cloning(stores: list[Store], updates: int, *, optim: OptimConfig | None = No
 def improving(policy: VLAPolicy, path: Path, updates: int, *, seed: int = 0, **changes: Any) -> Grpo:  # noqa: ANN401
     """Return GRPO on the line world."""
     config = GrpoConfig(**{"scenes": 3, "group": 4, "epochs": 1, "minibatches": 2, "train": "all", **changes})
-    gather = GroupRounds(WORLD, config, 2, path, seed)
+    gather = GroupRounds(WORLD, config, max(2, policy.config.execute), path, seed)
     return Grpo(policy, gather, config, OptimConfig(lr=1e-2, ema=0.0), updates=updates, seed=seed)
 
 

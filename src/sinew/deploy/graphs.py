@@ -7,26 +7,31 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from sinew.models.summary import pooled
-
 if TYPE_CHECKING:
-    from sinew.core.types import ActionHead
+    from sinew.core.types import ActionHead, Features
     from sinew.models.network import Scene
     from sinew.models.policy import VLAPolicy
 
 
 @runtime_checkable
 class SteppingHead(Protocol):
-    """An action head that carries noise to a chunk in Euler steps over time 0 .. 1."""
+    """An action head that carries noise to a chunk step by step, and draws nothing on the way."""
 
-    steps: int
-
-    def velocity(self, context: Tensor, chunk: Tensor, time: Tensor) -> Tensor:
-        """Return the velocity (B, H, A) of a chunk (B, H, A) at time (B,) given context (B, D)."""
+    @property
+    def times(self) -> tuple[float, ...]:
+        """What tells each step which one it is."""
         ...
 
-    def finish(self, context: Tensor, chunk: Tensor) -> Tensor:
-        """Return the chunk (B, H, A) with its two-valued actions decided from ``context`` alone."""
+    def remember(self, features: Features) -> tuple[Tensor, ...]:
+        """Return what the steps need of the features, each (B, ...)."""
+        ...
+
+    def advance(self, memory: tuple[Tensor, ...], chunk: Tensor, time: Tensor) -> Tensor:
+        """Return the chunk (B, H, A) one step after ``time`` (B,), one of ``times``."""
+        ...
+
+    def finish(self, memory: tuple[Tensor, ...], chunk: Tensor) -> Tensor:
+        """Return the chunk (B, H, A) with its two-valued actions decided from ``memory`` alone."""
         ...
 
 
@@ -66,15 +71,15 @@ class Prefix(Seeing):
     """From an observation to all that the steps need of it."""
 
     def forward(self, images: list[Tensor], state: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
-        """Return context (B, D), a chunk (B, H, A) in which only the two-valued actions count, and the points."""
-        scene = self.see(images, state, ids)
-        context = pooled(scene.features)
-        empty = context.new_zeros(context.shape[0], self.policy.config.horizon, self.policy.spec.action_size)
-        return context, cast("SteppingHead", self.policy.head).finish(context, empty), *self.points(scene)
+        """Return a chunk (B, H, A) in which only the two-valued actions count, the points, and the head's memory."""
+        scene, head = self.see(images, state, ids), cast("SteppingHead", self.policy.head)
+        memory = head.remember(scene.features)
+        empty = memory[0].new_zeros(memory[0].shape[0], self.policy.config.horizon, self.policy.spec.action_size)
+        return head.finish(memory, empty), *self.points(scene), *memory
 
 
 class Step(nn.Module):
-    """One Euler step of the chunk, with what it would be as actions.
+    """One step of the chunk, with what it would be as actions.
 
     Args:
         policy: to be exported, with a ``SteppingHead``.
@@ -86,9 +91,8 @@ class Step(nn.Module):
         self.register_buffer("binary", torch.tensor(policy.spec.binary_mask), persistent=False)
         self.binary: Tensor
 
-    def forward(self, context: Tensor, decided: Tensor, chunk: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, memory: list[Tensor], decided: Tensor, chunk: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Return the next chunk (B, H, A) at unit scale, and it in physical units with two-valued actions decided."""
-        head = cast("SteppingHead", self.head)
-        following = chunk + head.velocity(context, chunk, time) / head.steps
+        following = cast("SteppingHead", self.head).advance(tuple(memory), chunk, time)
         merged = torch.where(self.binary, decided, following)
         return following, self.normalizer.to_physical("action", merged)

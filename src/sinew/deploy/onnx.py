@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -65,7 +65,7 @@ def export_onnx(policy: VLAPolicy, path: Path, *, source: Mapping[str, Any]) -> 
             max_tokens=twin.config.language.max_tokens,
             points={name: twin.normalizer.sizes[f"targets_{name}"] for name in points},
             normalizer={name: _scale(twin, name) for name in twin.normalizer.sizes},
-            times=() if stepping is None else tuple(step / stepping.steps for step in range(stepping.steps)),
+            times=() if stepping is None else stepping.times,
             source=source,
             versions=versions("torch", "onnx", "onnxscript"),
         )
@@ -81,14 +81,20 @@ def _whole(policy: VLAPolicy, points: tuple[str, ...], directory: Path) -> dict[
 def _steps(policy: VLAPolicy, points: tuple[str, ...], directory: Path) -> dict[str, Graph]:
     args, dims = _sight(policy)
     prefix = Prefix(policy, points)
-    outputs = ("context", "decided", *(f"points.{name}" for name in points))
-    context, decided, *_ = prefix(*args.values())
+    decided, *rest = prefix(*args.values())
+    memory = rest[len(points) :]
+    outputs = ("decided", *(f"points.{name}" for name in points), *_memory_names(memory))
     batch = dims["state"]
-    inputs = {"context": context, "decided": decided, "chunk": torch.randn_like(decided), "time": context[:, 0]}
+    time = torch.full((EXAMPLE_ROWS,), cast("SteppingHead", policy.head).times[0])
+    inputs = {"memory": memory, "decided": decided, "chunk": torch.randn_like(decided), "time": time}
     graphs = {"prefix": _export(prefix, args, dims, outputs, directory / "prefix.onnx")}
-    same = dict.fromkeys(inputs, batch)
+    same = {**dict.fromkeys(inputs, batch), "memory": [batch] * len(memory)}
     graphs["step"] = _export(Step(policy), inputs, same, ("next", "actions"), directory / "step.onnx")
     return graphs
+
+
+def _memory_names(memory: Sequence[torch.Tensor]) -> list[str]:
+    return ["context", *(f"context.{number}" for number in range(1, len(memory)))]
 
 
 def _sight(policy: VLAPolicy) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -113,7 +119,7 @@ def _export(
 
     Strict tracing: unlike the other way it follows ``len(tensor)``, and leaves caches of the model alone.
     """
-    inputs = [name for key in args for name in _names(key, module)]
+    inputs = [name for key, value in args.items() for name in _names(key, value, module)]
     values, shapes = tuple(args.values()), tuple(dims.values())
     program = torch.export.export(module.eval(), values, dynamic_shapes=shapes, strict=True)
     graph: Any = torch.onnx.export(
@@ -127,14 +133,17 @@ def _export(
     if fixed or drawn:
         raise SpecError(
             f"this policy cannot be exported: {', '.join(fixed + drawn)} would be fixed or drawn inside the graph. "
-            "A head that draws needs steps, velocity and finish, see SteppingHead."
+            "A head that begins with noise needs times, remember, advance and finish, see SteppingHead; one that draws "
+            "at every step, as diffusion does with --policy.head.eta above 0, has to be told not to."
         )
     size = sum(value.numel() * value.element_size() for value in module.state_dict().values())
     graph.save(str(path), external_data=size > ONE_FILE)
     return Graph(path.name, tuple(ports[0]), tuple(ports[1]))
 
 
-def _names(argument: str, module: nn.Module) -> list[str]:
+def _names(argument: str, value: Any, module: nn.Module) -> list[str]:  # noqa: ANN401  (a tensor or a list of them)
+    if argument == "memory":
+        return _memory_names(value)
     cameras = module.policy.spec.cameras if argument == "images" and isinstance(module, Seeing) else ()
     return [f"images.{name}" for name in cameras] or [argument]
 

@@ -12,6 +12,9 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from sinew.core.types import Batch, RobotSpec
 
+LEAST_RANGE = 1e-3
+"""Half the smallest range of an action, in standard deviations."""
+
 
 class ActionLoss(nn.Module):
     """L1 on continuous actions and cross-entropy on two-valued ones, averaged over the steps that count.
@@ -73,3 +76,32 @@ def normal_log_prob(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def bits_log_prob(logits: Tensor, bits: Tensor) -> Tensor:
     """Return the log-probability of 0 or 1 under the logit of 1, elementwise."""
     return functional.logsigmoid(torch.where(bits > 0.5, logits, -logits))
+
+
+def settled(batch: Batch[Tensor]) -> Tensor:
+    """Return the chunks (B, H, A) with the last real step in place of padded ones, for what sees chunks as a whole."""
+    steps = torch.arange(batch.is_pad.shape[1], device=batch.is_pad.device)
+    last = (~batch.is_pad).sum(dim=1, keepdim=True) - 1
+    index = torch.minimum(steps, last.clamp(min=0))
+    return batch.actions.gather(1, index[..., None].expand_as(batch.actions))
+
+
+class ActionRange(nn.Module):
+    """Between which values actions lie in the data, at unit scale; anywhere until told. Saved with the policy.
+
+    Args:
+        size: A.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.full((size,), -math.inf))
+        self.register_buffer("high", torch.full((size,), math.inf))
+        self.low: Tensor
+        self.high: Tensor
+
+    def fit(self, low: Tensor, high: Tensor) -> None:
+        """Take the bounds (A,); where they coincide, a little is left between them."""
+        middle, half = (low + high) / 2, ((high - low) / 2).clamp(min=LEAST_RANGE)
+        self.low.copy_(middle - half)
+        self.high.copy_(middle + half)

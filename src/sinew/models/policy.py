@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +38,24 @@ FEATURES = "features"
 """Key of ``Observation.context`` under which a condensed observation carries the tokens for the head."""
 MASK = "features_mask"
 """Key under which it carries which of them count, where not all do."""
+
+
+@runtime_checkable
+class RangedHead(Protocol):
+    """A head that wants to know between which values actions lie."""
+
+    def fit_range(self, low: Tensor, high: Tensor) -> None:
+        """Take the bounds (A,) at unit scale."""
+        ...
+
+
+@runtime_checkable
+class ChunkHead(Protocol):
+    """A head that makes tokens of chunks and learns which."""
+
+    def fit_chunks(self, chunks: Tensor) -> None:
+        """Learn from chunks (count, H, A) at unit scale."""
+        ...
 
 
 class VLAPolicy(nn.Module):
@@ -99,6 +117,26 @@ class VLAPolicy(nn.Module):
         """
         renamed = {name.replace(".", "_"): value for name, value in statistics.items()}
         self.normalizer.fit(renamed, fixed={"action": self._spec.binary_mask})
+        if isinstance(self.head, RangedHead):
+            ends = (
+                torch.from_numpy(end.copy()).to(self.device)
+                for end in (statistics["action"].low, statistics["action"].high)
+            )
+            self.head.fit_range(*(self.normalizer.to_unit("action", end) for end in ends))
+
+    @property
+    def head_learns_chunks(self) -> bool:
+        """Whether ``fit_head`` does anything: whether the head makes tokens of whole chunks."""
+        return isinstance(self.head, ChunkHead)
+
+    def fit_head(self, chunks: NDArray[np.float32]) -> None:
+        """Let a head that makes tokens of chunks learn them; call it after ``fit_normalizer``.
+
+        Args:
+            chunks: (count, H, A) of the training data, physical units.
+        """
+        if isinstance(self.head, ChunkHead):
+            self.head.fit_chunks(self.normalizer.to_unit("action", torch.from_numpy(chunks).to(self.device)))
 
     def adapt(self, config: LoraConfig) -> None:
         """Put low-rank adapters beside the weights of encoders, which stay as they are from now on."""
@@ -159,15 +197,26 @@ class VLAPolicy(nn.Module):
     def condense(self, obs: Observation[Tensor]) -> Observation[Tensor]:
         """Return the same observations with what the network makes of them in place of images.
 
-        ``rollout`` and ``log_prob`` take them as they take the full ones, at the cost of the head alone.
+        ``rollout`` and ``log_prob`` take them as they take the full ones, at the cost of the head alone. A head that
+        goes on with the language model needs it each time, so then the observations stay as they are.
         """
         features = self._features(obs)
-        kept = {FEATURES: features.tokens} | ({} if features.mask is None else {MASK: features.mask})
+        if features.decode is not None and getattr(self.config.head, "decoder", "own") == "lm":
+            return obs.public()
+        kept = {FEATURES: features.tokens}
+        if features.mask is not None:
+            kept[MASK] = features.mask
+        for number, (key, value) in enumerate(features.cache or ()):
+            kept |= {f"{FEATURES}.key.{number}": key, f"{FEATURES}.value.{number}": value}
         return dataclasses.replace(obs.public(), images={}, sensors={}, context=kept)
 
     def _features(self, obs: Observation[Tensor]) -> Features:
         known = obs.context.get(FEATURES)
-        return self.encode(obs).features if known is None else Features(known, obs.context.get(MASK))
+        if known is None:
+            return self.encode(obs).features
+        layers = sum(name.startswith(f"{FEATURES}.key.") for name in obs.context)
+        pairs = tuple((obs.context[f"{FEATURES}.key.{n}"], obs.context[f"{FEATURES}.value.{n}"]) for n in range(layers))
+        return Features(known, obs.context.get(MASK), cache=pairs or None)
 
     @property
     def _stochastic_head(self) -> StochasticHead:

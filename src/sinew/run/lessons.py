@@ -28,7 +28,7 @@ from sinew.models.config import PolicyConfig
 from sinew.models.policy import VLAPolicy
 from sinew.models.text_encoders import tokenizer_of
 from sinew.models.transfer import Transfer, check_body, known_words, transfer
-from sinew.run.parts import pick_device, words_of
+from sinew.run.parts import fit_head, pick_device, words_of
 from sinew.run.recordings import Recorded, data_of
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | No
     sentences |= words_of(config)
     policy = VLAPolicy(lessons.policy, lessons.spec, tokenizer_of(lessons.policy.language, sentences))
     policy.fit_normalizer(_statistics(lessons, source))
+    fit_head(policy, lessons.stores)
     taken = None
     if init is not None and source is not None:
         taken = transfer(source, policy, perception_only=init.other_robot)

@@ -12,6 +12,7 @@ import torch
 from sinew.core.config import digest, to_dict
 from sinew.core.errors import ConfigError
 from sinew.core.rundir import RunDir
+from sinew.data.chunks import training_chunks
 from sinew.data.config import AugmentConfig
 from sinew.data.phrases import spoken
 from sinew.data.stats import statistics
@@ -65,7 +66,14 @@ def build_policy(config: RunConfig, demonstrations: Store) -> VLAPolicy:
     sentences = {record.instruction for record in demonstrations.records} | words_of(config)
     policy = VLAPolicy(config.policy, demonstrations.spec, tokenizer_of(config.policy.language, sentences))
     policy.fit_normalizer(statistics([demonstrations]))
+    fit_head(policy, [demonstrations])
     return policy.to(pick_device(config.device))
+
+
+def fit_head(policy: VLAPolicy, stores: Sequence[Store]) -> None:
+    """Let a head that makes tokens of chunks learn them from the training episodes; others have nothing to learn."""
+    if policy.head_learns_chunks:
+        policy.fit_head(training_chunks(stores, policy.config.horizon))
 
 
 def build_recipe(

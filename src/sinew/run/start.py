@@ -16,6 +16,7 @@ from sinew.core.spec import check_spec
 from sinew.core.types import RobotSpec
 from sinew.deploy.load import checkpoint_of
 from sinew.models.config import BLUEPRINTS, HEADS, FlowHeadConfig, PolicyConfig
+from sinew.models.heads.config import AutoregressiveHeadConfig, DiffusionHeadConfig
 from sinew.recipes.config import GrpoConfig
 
 if TYPE_CHECKING:
@@ -91,8 +92,14 @@ def check_head(config: RunConfig) -> None:
             f"the policy has the {head.kind} head, which always answers with the same actions: there is nothing to try "
             f"out and nothing to score. Heads that can be improved: {', '.join(able())}. To train one: {WEAK}"
         )
-    if isinstance(head, FlowHeadConfig) and head.noise <= 0:
+    if isinstance(head, FlowHeadConfig | DiffusionHeadConfig) and head.noise <= 0:
         raise ConfigError(f"--policy.head.noise {head.noise:g}: improvement needs noise to try things out, above 0.")
+    whole = config.policy.execute == config.policy.horizon
+    if isinstance(head, AutoregressiveHeadConfig) and head.tokens == "fast" and not whole:
+        raise ConfigError(
+            f"--policy.execute {config.policy.execute}: FAST tokens say all {config.policy.horizon} steps at once, so "
+            f"all must be executed to be scored: --policy.execute {config.policy.horizon}."
+        )
 
 
 def check_robot(config: RunConfig, policy: Path) -> None:

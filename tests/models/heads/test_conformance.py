@@ -1,29 +1,84 @@
-"""What every head with a face for reinforcement learning promises, run over the dictionary."""
+"""What every head promises of its features, and of its face for reinforcement learning, run over the dictionary."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sinew.core.errors import ConfigError
-from sinew.core.types import Batch, Features, RobotSpec
+from sinew.core.types import ActionHead, Batch, Features, RobotSpec, StochasticHead
 from sinew.models.config import (
     HEADS,
     AnyHeadConfig,
     FlowHeadConfig,
     GaussianHeadConfig,
     LanguageConfig,
+    MlpHeadConfig,
     PolicyConfig,
 )
-from sinew.models.policy import VLAPolicy
+from sinew.models.heads.config import AutoregressiveHeadConfig, DiffusionHeadConfig, FeatureLayout
+from sinew.models.policy import RangedHead, VLAPolicy
 
 Build = Callable[..., VLAPolicy]
 Draw = Callable[..., Batch[Tensor]]
 STOCHASTIC = [name for name, kind in HEADS.items() if kind.stochastic]
 HORIZON = 3
+VARIANTS: dict[str, AnyHeadConfig] = {
+    **{name: kind() for name, kind in HEADS.items()},
+    "mse": MlpHeadConfig(loss="mse"),
+    "tanh": GaussianHeadConfig(std="features", tanh=True),
+    "mixture": GaussianHeadConfig(mixture=3),
+    "flow-cross": FlowHeadConfig(expert="cross", width=64),
+    "diffusion-cross": DiffusionHeadConfig(expert="cross", width=64, prediction="epsilon"),
+    "fast": AutoregressiveHeadConfig(tokens="fast"),
+}
+
+
+def head_on_tokens(kind: str, spec: RobotSpec) -> nn.Module:
+    """Return a head for several tokens of width 8 that knows between which values actions lie."""
+    torch.manual_seed(0)
+    head = VARIANTS[kind].build(8, HORIZON, spec, FeatureLayout(many=True))
+    if isinstance(head, RangedHead):
+        head.fit_range(-torch.ones(3), torch.ones(3))
+    return head
+
+
+@pytest.mark.parametrize("kind", VARIANTS)
+def test_any_number_of_tokens_will_do_and_masked_ones_change_nothing(
+    two_cameras: RobotSpec, batch: Draw, kind: str
+) -> None:
+    head, tokens = cast("ActionHead", head_on_tokens(kind, two_cameras)), torch.randn(6, 5, 8)
+    mask = torch.arange(5) < torch.tensor([[5], [3], [1], [5], [2], [4]])
+    noise = torch.randn(6, HORIZON, 3)
+    found: list[tuple[Tensor, Tensor]] = []
+    for seen in (tokens, tokens.masked_fill(~mask[..., None], 30.0)):
+        torch.manual_seed(1)
+        features = Features(seen, mask)
+        found.append((head.loss(features, batch()).detach(), head.sample(features, noise).detach()))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
+    assert head.sample(Features(tokens[:, :1]), noise).shape == (6, HORIZON, 3)
+
+
+@pytest.mark.parametrize("kind", [name for name, config in VARIANTS.items() if config.stochastic])
+def test_recomputed_scores_are_the_stored_ones(two_cameras: RobotSpec, kind: str) -> None:
+    head = cast("StochasticHead", head_on_tokens(kind, two_cameras))
+    tokens, mask = torch.randn(6, 5, 8), torch.arange(5) < torch.tensor([[5], [3], [1], [5], [2], [4]])
+    features = Features(tokens, mask)
+    with torch.no_grad():
+        _, trace = head.rollout(features)
+        stored = head.log_prob(features, trace)
+        rows = [head.log_prob(Features(tokens[n : n + 1], mask[n : n + 1]), part(trace, n)) for n in range(6)]
+    assert stored.isfinite().all()
+    assert float(((stored - torch.cat(rows)).abs() / stored.abs().clamp(min=1.0)).max()) <= 1e-5
+
+
+def part(trace: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
+    """Return one row of a trace."""
+    return {name: value[row : row + 1] for name, value in trace.items()}
 
 
 def policy_with(build: Build, head: AnyHeadConfig) -> VLAPolicy:
@@ -84,7 +139,7 @@ def test_a_step_that_was_not_executed_reaches_no_unit_that_counts(build: Build, 
     assert mask.shape == log_prob.shape
     units = mask.shape[1] // HORIZON
     assert mask.sum(dim=1).tolist() == [2 * units] * 3 + [units] * 3
-    name = "bits" if kind == "flow" else "drawn"
+    name = "bits" if "bits" in trace else "drawn"
     changed = trace[name].clone()
     changed[:, 2, 2] = 1 - changed[:, 2, 2]
     other = policy.log_prob(obs, {**trace, name: changed})

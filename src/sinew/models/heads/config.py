@@ -51,12 +51,14 @@ class MlpHeadConfig:
     Attributes:
         hidden: widths of the hidden layers.
         binary_weight: weight of the two-valued actions' loss.
+        loss: on continuous values: l1, the default, or mse.
     """
 
     kind: Literal["mlp"] = "mlp"
     stochastic: ClassVar[bool] = False
     hidden: tuple[int, ...] = (256, 256)
     binary_weight: float = 0.3
+    loss: Literal["l1", "mse"] | None = None
 
     def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
         """Return the head for features of size ``width``."""
@@ -74,6 +76,9 @@ class GaussianHeadConfig:
         binary_weight: weight of the two-valued actions' loss.
         least_std: smallest standard deviation of an action, of the spread of actions in the data.
         most_std: largest one that imitation leaves behind.
+        std: free deviations depend on step and action only, the default; with features also on what is seen.
+        tanh: keep draws within reach of the data.
+        mixture: K, how many whole chunks are offered with their odds; None for one, fitted by L1.
     """
 
     kind: Literal["gaussian"] = "gaussian"
@@ -82,11 +87,17 @@ class GaussianHeadConfig:
     binary_weight: float = 0.3
     least_std: float = 0.05
     most_std: float = 0.5
+    std: Literal["free", "features"] | None = None
+    tanh: bool | None = None
+    mixture: int | None = None
 
     def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
         """Return the head for features of size ``width``."""
         from sinew.models.heads.gaussian import GaussianHead
+        from sinew.models.heads.mixture import MixtureHead
 
+        if self.mixture is not None:
+            return MixtureHead(self, width, horizon, spec, layout)
         return GaussianHead(self, width, horizon, spec, layout)
 
 
@@ -99,6 +110,9 @@ class FlowHeadConfig:
         steps: Euler steps when sampling.
         binary_weight: weight of the two-valued actions' loss.
         noise: of the draws that reinforcement learning scores; sampling otherwise takes no notice of it.
+        expert: None for an MLP over the chunk; cross for a transformer that looks at all tokens; joint for one that
+            shares every attention layer of the language model.
+        insulate: no gradient of this head reaches what made the features.
     """
 
     kind: Literal["flow"] = "flow"
@@ -108,6 +122,8 @@ class FlowHeadConfig:
     steps: int = 8
     binary_weight: float = 0.3
     noise: float = 0.5
+    expert: Literal["cross", "joint"] | None = None
+    insulate: bool | None = None
 
     def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
         """Return the head for features of size ``width``."""
@@ -155,10 +171,115 @@ class ActHeadConfig:
         return ActHead(self, width, horizon, spec)
 
 
-AnyHeadConfig = MlpHeadConfig | GaussianHeadConfig | FlowHeadConfig | ActHeadConfig
+@dataclass(frozen=True)
+class DiffusionHeadConfig:
+    """Diffusion over the chunk (Chi 2023), walked in few DDIM steps; two-valued actions are classified beside it.
+
+    Attributes:
+        width: size of the network. layers: its blocks.
+        length: steps of noise that it is trained with.
+        steps: of them that are walked when sampling.
+        prediction: what the network says: the noise (epsilon), the chunk (sample) or between them (velocity).
+        eta: how much is drawn at each step when sampling: 0 for DDIM, 1 for DDPM.
+        binary_weight: weight of the two-valued actions' loss.
+        noise: least deviation of a step in the draws that reinforcement learning scores.
+        expert: None for an MLP over the chunk; cross for a transformer that looks at all tokens; joint for one that
+            shares every attention layer of the language model.
+    """
+
+    kind: Literal["diffusion"] = "diffusion"
+    stochastic: ClassVar[bool] = True
+    width: int = 256
+    layers: int = 3
+    length: int = 100
+    steps: int = 10
+    prediction: Literal["epsilon", "sample", "velocity"] = "velocity"
+    eta: float = 0.0
+    binary_weight: float = 0.3
+    noise: float = 0.1
+    expert: Literal["cross", "joint"] | None = None
+
+    def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
+        """Return the head for features of size ``width``."""
+        from sinew.models.heads.diffusion import DiffusionHead
+
+        return DiffusionHead(self, width, horizon, spec, layout)
+
+
+@dataclass(frozen=True)
+class AutoregressiveHeadConfig:
+    """Action tokens, decoded one after the other; two-valued actions are classified beside them.
+
+    Attributes:
+        tokens: values for a token a value; fast for few tokens a chunk, learned from the training chunks.
+        bins: of a value, with tokens "values". smooth: spread of their labels, in bins; 0 for hard ones.
+        vocabulary: at most so many tokens, with tokens "fast". scale: of the coefficients; larger is finer.
+        decoder: own for a small transformer; lm for the language model that the images pass through.
+        width: of the own decoder. layers: its blocks. heads: attention heads.
+        binary_weight: weight of the two-valued actions' loss.
+    """
+
+    kind: Literal["autoregressive"] = "autoregressive"
+    stochastic: ClassVar[bool] = True
+    tokens: Literal["values", "fast"] = "values"
+    bins: int = 256
+    smooth: float = 1.0
+    vocabulary: int = 1024
+    scale: float = 10.0
+    decoder: Literal["own", "lm"] = "own"
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    binary_weight: float = 0.3
+
+    def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
+        """Return the head for features of size ``width``."""
+        from sinew.models.heads.autoregressive import AutoregressiveHead
+
+        return AutoregressiveHead(self, width, horizon, spec, layout)
+
+
+@dataclass(frozen=True)
+class BinsHeadConfig:
+    """Every value of the chunk is one of many classes, all said at once; two-valued actions have two.
+
+    Attributes:
+        bins: classes of a value, between the least and the greatest of the data.
+        smooth: spread of the labels, in bins; 0 for hard ones.
+        hidden: width of the layer that all values share. width: of the place of each value.
+        binary_weight: weight of the two-valued actions' loss.
+    """
+
+    kind: Literal["bins"] = "bins"
+    stochastic: ClassVar[bool] = True
+    bins: int = 256
+    smooth: float = 1.0
+    hidden: int = 256
+    width: int = 64
+    binary_weight: float = 0.3
+
+    def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
+        """Return the head for features of size ``width``."""
+        from sinew.models.heads.bins import BinsHead
+
+        return BinsHead(self, width, horizon, spec, layout)
+
+
+AnyHeadConfig = (
+    MlpHeadConfig
+    | GaussianHeadConfig
+    | FlowHeadConfig
+    | DiffusionHeadConfig
+    | AutoregressiveHeadConfig
+    | BinsHeadConfig
+    | ActHeadConfig
+)
 HEADS: dict[str, type[AnyHeadConfig]] = {
     "mlp": MlpHeadConfig,
     "gaussian": GaussianHeadConfig,
     "flow": FlowHeadConfig,
+    "diffusion": DiffusionHeadConfig,
+    "autoregressive": AutoregressiveHeadConfig,
+    "bins": BinsHeadConfig,
     "act": ActHeadConfig,
 }

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class MlpHead(nn.Module):
     """An MLP that predicts all H actions at once, by L1 as in ACT (Zhao 2023, arXiv:2304.13705) without its CVAE.
 
+    By squared error, if so told, it predicts the mean of all ways that the data know, by L1 the median of each value.
+
     Two-valued actions are classified; their output is a logit.
 
     Args:
@@ -31,7 +33,7 @@ class MlpHead(nn.Module):
     def __init__(self, config: MlpHeadConfig, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout) -> None:
         super().__init__()
         self.summary = Summary(width, layout)
-        self.horizon = horizon
+        self.horizon, self.squared = horizon, config.loss == "mse"
         self.loss_per_row = ActionLoss(spec, config.binary_weight)
         sizes = [width, *config.hidden]
         layers: list[nn.Module] = []
@@ -45,7 +47,9 @@ class MlpHead(nn.Module):
 
     def loss(self, features: Features, batch: Batch[Tensor]) -> Tensor:
         """Return the loss per row, (B,)."""
-        return self.loss_per_row(self(features), batch)
+        raw = self(features)
+        missed = raw - batch.actions
+        return self.loss_per_row.reduce(missed.square() if self.squared else missed.abs(), raw, batch)
 
     def sample(self, features: Features, noise: Tensor | None = None) -> Tensor:
         """Return chunks (B, H, A) at unit scale; there is nothing random, so ``noise`` is not used."""

@@ -103,3 +103,9 @@ def test_require_free_speaks_before_the_disk_is_full(tmp_path: Path) -> None:
     require_free(tmp_path / "not" / "yet" / "there", 1, "a byte")
     with pytest.raises(SinewError, match=r"a universe needs 1000000000000 MB and \d+ MB are free"):
         require_free(tmp_path, 10**18, "a universe")
+
+
+def test_endless_brackets_are_no_json_and_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"deep\.json: not valid JSON \(maximum recursion depth"):
+        read_json(tmp_path / "deep.json")

@@ -308,10 +308,10 @@ def test_pixels_are_not_moved_under_labels_in_space_of_a_calibrated_camera() -> 
     camera = dataclasses.replace(SPEC.cameras["front"], intrinsics=(8.0, 8.0, 8.0, 8.0))
     spec = dataclasses.replace(SPEC, cameras={"front": camera})
     policy = preset("tiny").policy
-    check_labels(AugmentConfig(crop=0.2), policy, SPEC)
-    check_labels(AugmentConfig(shift=2), policy, spec)
-    with pytest.raises(ConfigError, match="crop move the pixels of front, whose calibration"):
-        check_labels(AugmentConfig(crop=0.2), policy, spec)
+    check_labels(AugmentConfig(crop=0.2, shift=2), policy, SPEC)
+    for moving in (AugmentConfig(crop=0.2), AugmentConfig(shift=2)):
+        with pytest.raises(ConfigError, match="(crop|shift) move the pixels of front, whose calibration"):
+            check_labels(moving, policy, spec)
 
 
 def test_images_of_all_data_sets_take_the_size_of_a_store_among_them(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def check_labels(config: AugmentConfig, policy: PolicyConfig, spec: RobotSpec) -
     grounding = policy.grounding
     spatial = grounding.points if grounding.coordinates is None else grounding.coordinates
     calibrated = [name for name, camera in spec.cameras.items() if camera.intrinsics is not None]
-    moves = [name for name in ("crop", "flip", "turn") if getattr(config, name)]
+    moves = [name for name in ("shift", "crop", "flip", "turn") if getattr(config, name)]
     if moves and grounding.weight and spatial and calibrated:
         raise ConfigError(
             f"augment: {', '.join(moves)} move the pixels of {', '.join(calibrated)}, whose calibration says where the "

@@ -17,6 +17,8 @@ from sinew.data.episode import Episode
 from sinew.data.formats.hdf5 import Hdf5
 from sinew.data.formats.lerobot import LeRobot
 from sinew.data.labels import Label, append, labels_path
+from sinew.data.mask import Mask, Part, mask_path, write_mask
+from sinew.data.mixture import Mixture, table
 from sinew.data.store import Store
 from sinew.presets.bc import preset
 from sinew.recipes.config import BcConfig
@@ -310,8 +312,43 @@ def test_pixels_are_not_moved_under_labels_in_space_of_a_calibrated_camera() -> 
     policy = preset("tiny").policy
     check_labels(AugmentConfig(crop=0.2, shift=2), policy, SPEC)
     for moving in (AugmentConfig(crop=0.2), AugmentConfig(shift=2)):
-        with pytest.raises(ConfigError, match="(crop|shift) move the pixels of front, whose calibration"):
+        with pytest.raises(ConfigError, match=r"(crop|shift) move the pixels of front, whose calibration"):
             check_labels(moving, policy, spec)
+
+
+@pytest.mark.parametrize("kind", ["store", "file"])
+def test_the_loss_goes_by_the_quality_in_the_mask_where_that_is_asked_for(tmp_path: Path, kind: str) -> None:
+    path = recorded(tmp_path)
+    if kind == "file":
+        path = tmp_path / "log.hdf5"
+        Hdf5.write(path, episodes())
+    mask = Mask(6, {0: Part(None, 0.0), 2: Part((0, 5), 0.5), 3: Part((0, 5), 0.0)})
+    write_mask(mask_path(path), mask)
+    asked = config(path, quality=2.0)
+    known, recordings = read_in(asked, tmp_path)
+    found = lessons(known, recordings)
+    windows = found.windows(held_out=False)
+    assert isinstance(windows, Mixture)
+    store = recordings[0].store
+    by_episode = dict(zip((record.id for record in store.records), (1.0, 0.25, 1e-4, 1.0, 1.0), strict=True))
+    wanted = [by_episode[record.id] for record in store.records if not record.held_out]
+    weights = windows.gather(np.arange(windows.num_frames)).weight.reshape(-1, 5)
+    np.testing.assert_allclose(weights, np.repeat(np.float32(wanted)[:, None], 5, axis=1))
+    lines = windows.lines(windows.draws(seed=0, batch=4, updates=5))
+    assert table(lines)[1].split()[-1] == f"{np.mean(wanted):.2f}"
+    assert not isinstance(found.windows(held_out=True), Mixture)
+    assert known.data is not None
+    plain = read_in(config(path), tmp_path)[0].data
+    assert plain is not None
+    assert known.data.fingerprint != plain.fingerprint
+
+
+def test_quality_that_nobody_measured_is_not_gone_by(tmp_path: Path) -> None:
+    path = recorded(tmp_path)
+    with pytest.raises(ConfigError, match=f"no mask beside .*sinew data filter {path}"):
+        read_in(config(path, quality=1.0), tmp_path)
+    with pytest.raises(ConfigError, match=r"--data\.quality -1: 0"):
+        read_in(config(path, quality=-1.0), tmp_path)
 
 
 def test_images_of_all_data_sets_take_the_size_of_a_store_among_them(tmp_path: Path) -> None:

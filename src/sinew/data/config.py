@@ -217,6 +217,8 @@ class DataConfig:
         labels: what teaches the pointers: recorded coordinates (space), clicks (image), or hindsight, which is where
             the robot acted next and what it moved in the images, clicks over it. auto takes space before hindsight.
         tolerance: a step counts as right where every action is this close, as a share of its range.
+        quality: how strongly the loss of an episode goes by its quality in the mask beside the data (sinew data
+            filter): times quality^this. None weighs all alike.
         fingerprint: of what was found there; filled in when the data are read.
     """
 
@@ -226,6 +228,7 @@ class DataConfig:
     tolerance: float = 0.05
     fingerprint: str = ""
     mix: MixConfig | None = None
+    quality: float | None = None
 
     @property
     def sources(self) -> tuple[SourceConfig, ...]:

@@ -48,6 +48,7 @@ class Line:
         weight: as given, or at the run's begin.
         share: of all rows drawn.
         epochs: how often each of its frames is seen.
+        quality: mean factor on the loss of its frames; None where all sources weigh all episodes alike.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Line:
     weight: float
     share: float
     epochs: float
+    quality: float | None = None
 
 
 class Mixture:
@@ -207,9 +209,16 @@ class Mixture:
                 weight=weight,
                 share=float(rows / drawn.sum()),
                 epochs=float(rows / max(1, part.windows.num_frames)),
+                quality=quality,
             )
-            for part, weight, rows in zip(self.parts, weights, drawn, strict=True)
+            for part, weight, rows, quality in zip(self.parts, weights, drawn, self._mean_quality(), strict=True)
         )
+
+    def _mean_quality(self) -> list[float | None]:
+        """Return the mean factor on the loss of each source's frames; None for all where no source has any."""
+        if all(quality is None for quality in self._quality):
+            return [None] * len(self.parts)
+        return [1.0 if quality is None else float(quality.mean()) for quality in self._quality]
 
     def _weigh(self, drawn: NDArray[Any]) -> None:
         """Give every task its loss weight, by how often its frames are drawn."""
@@ -250,7 +259,8 @@ def _by_frame(part: Part) -> NDArray[np.float32] | None:
 
 def table(lines: Sequence[Line]) -> list[str]:
     """Return the sources as lines of text, aligned, under a head."""
-    head = ("source", "episodes", "frames", "weight", "drawn", "epochs")
+    weighed = any(line.quality is not None for line in lines)
+    head = ("source", "episodes", "frames", "weight", "drawn", "epochs", *(("quality",) if weighed else ()))
     rows = [
         (
             line.name,
@@ -259,6 +269,7 @@ def table(lines: Sequence[Line]) -> list[str]:
             f"{line.weight:g}",
             f"{100 * line.share:.1f} %",
             f"{line.epochs:.2f}",
+            *((f"{line.quality:.2f}",) if weighed and line.quality is not None else ()),
         )
         for line in lines
     ]

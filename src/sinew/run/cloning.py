@@ -193,6 +193,7 @@ def _sources(recipe: BehaviourCloning) -> dict[str, str]:
     return {
         f"source {line.name}": f"{line.frames} training frames in {line.episodes} episodes, weight {line.weight:g}, "
         f"{100 * line.share:.1f} % of what is drawn, {line.epochs:.2f} epochs"
+        + ("" if line.quality is None else f", loss times {line.quality:.2f} by quality")
         for line in lines
     }
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Labels = Mapping[str, NDArray[np.float32]]
 """By name, a row for each frame of a store."""
+LEAST_QUALITY = 0.01
+"""Quality that the worst episodes are treated as having, so that no batch is without any weight."""
 MOVED = "target"
 """Point that hindsight gives places in the images for: what an episode moves is what its sentence names."""
 
@@ -50,6 +52,7 @@ class Lessons:
         labels: of each data set, see ``Windows``.
         labelled: share of training frames with a label, by point; empty where there are none.
         mix: how several data sets are mixed; None where there is one.
+        quality: power of the episodes' quality in the loss; None weighs all alike.
         clicked: frames in which people said where things are, or that they are not to be seen; 0 where it is not used.
     """
 
@@ -59,6 +62,7 @@ class Lessons:
     labelled: Mapping[str, float]
     mix: MixConfig | None = None
     clicked: int = 0
+    quality: float | None = None
 
     @property
     def stores(self) -> tuple[Store, ...]:
@@ -94,18 +98,25 @@ class Lessons:
         """Return the windows of each data set."""
         cut = partial(Windows, history=self.policy.history, horizon=self.policy.horizon, held_out=held_out)
         return tuple(
-            Part(one.name, cut([one.store], labels=labels), one.weight)
+            Part(one.name, cut([one.store], labels=labels), one.weight, None if held_out else self._factors(one))
             for one, labels in zip(self.recorded, self.labels, strict=True)
         )
 
     def windows(self, *, held_out: bool) -> Windows | Mixture:
         """Return the windows to learn from, or to measure on."""
         parts = self.parts(held_out=held_out)
-        if self.mix is None:
+        if self.mix is None and (self.quality is None or held_out):
             return parts[0].windows
-        mix = self.mix
+        mix = self.mix or MixConfig()
         power = 0.0 if held_out else mix.task_power
         return Mixture(parts, temperature=mix.temperature, stages=mix.stages, task_power=power)
+
+    def _factors(self, one: Recorded) -> NDArray[np.float32] | None:
+        """Return what the loss of each training episode is multiplied by, (E,)."""
+        if self.quality is None or one.quality is None:
+            return None
+        kept = [value for value, record in zip(one.quality, one.store.records, strict=True) if not record.held_out]
+        return np.maximum(np.asarray(kept, dtype=np.float32), LEAST_QUALITY) ** np.float32(self.quality)
 
 
 def lessons(config: RunConfig, recorded: Sequence[Recorded]) -> Lessons:
@@ -114,6 +125,10 @@ def lessons(config: RunConfig, recorded: Sequence[Recorded]) -> Lessons:
     Raises:
         DataError: labels are asked for and there are none, or data sets have labels of other sizes.
     """
+    return dataclasses.replace(_taught_lessons(config, recorded), quality=data_of(config).quality)
+
+
+def _taught_lessons(config: RunConfig, recorded: Sequence[Recorded]) -> Lessons:
     data = data_of(config)
     every, spec, kind = tuple(recorded), recorded[0].store.spec, data.labels
     space = _alike(every, [_space(one.store) for one in every])

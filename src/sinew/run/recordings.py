@@ -13,7 +13,7 @@ from sinew.core.errors import ConfigError, DataError
 from sinew.core.spec import check_spec
 from sinew.data.config import DataConfig, IngestConfig, SourceConfig
 from sinew.data.formats.hub import located
-from sinew.data.formats.ingest import held_out, open_dataset, open_source
+from sinew.data.formats.ingest import held_out, kept_qualities, open_dataset, open_source
 from sinew.data.labels import labels_path
 from sinew.data.reading import Reading
 from sinew.data.store import Store
@@ -34,12 +34,14 @@ class Recorded:
         name: for tables, unique in the run.
         path: where it was named. store: its episodes.
         weight: factor on how often it is drawn.
+        quality: 0 .. 1, of each episode of the store; None where it is not asked for, or not known.
     """
 
     name: str
     path: Path
     store: Store
     weight: float = 1.0
+    quality: tuple[float, ...] | None = None
 
 
 def data_of(config: RunConfig) -> DataConfig:
@@ -77,8 +79,10 @@ def read_in(config: RunConfig, root: Path) -> tuple[RunConfig, tuple[Recorded, .
             store = open_dataset(path, into=root / "data", config=sized, on_progress=count)
         _read_log(store, path, way)
         _check_spec(store)
-        recorded.append(Recorded(name, path, store, source.weight))
-        prints.append(_fingerprint(path, store))
+        quality = None if data.quality is None else kept_qualities(path)
+        recorded.append(Recorded(name, path, store, source.weight, quality))
+        prints.append(_fingerprint(recorded[-1]))
+    _check_quality(data, recorded)
     _check_one_robot(recorded)
     if data.mix is None:
         known = dataclasses.replace(data, fingerprint=prints[0])
@@ -97,11 +101,29 @@ def _names(sources: Sequence[SourceConfig]) -> list[str]:
     return names
 
 
-def _fingerprint(path: Path, store: Store) -> str:
-    records = [[record.crc, record.held_out, record.instruction] for record in store.records]
-    labels = labels_path(path)
+def _fingerprint(one: Recorded) -> str:
+    records = [[record.crc, record.held_out, record.instruction] for record in one.store.records]
+    labels = labels_path(one.path)
     clicks = labels.read_text(encoding="utf-8") if labels.exists() else ""
-    return digest(to_dict(store.spec), records, clicks)
+    quality = () if one.quality is None else (one.quality,)
+    return digest(to_dict(one.store.spec), records, clicks, *quality)
+
+
+def _check_quality(data: DataConfig, recorded: Sequence[Recorded]) -> None:
+    """Refuse to go by a quality that nobody measured.
+
+    Raises:
+        ConfigError: the power is negative, or there is no mask.
+    """
+    if data.quality is None:
+        return
+    if not data.quality >= 0:
+        raise ConfigError(f"--data.quality {data.quality:g}: 0 (all alike) or more is wanted; 1 weighs by quality.")
+    if all(one.quality is None for one in recorded):
+        raise ConfigError(
+            f"--data.quality {data.quality:g}: no mask beside {data.said} says how good its episodes are. "
+            f"Write one first: sinew data filter {recorded[0].path}"
+        )
 
 
 def _check_one_robot(recorded: Sequence[Recorded]) -> None:

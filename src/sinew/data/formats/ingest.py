@@ -141,6 +141,24 @@ def through_mask(source: Source) -> Readable:
     return Masked(source, mask) if mask.exists() else source
 
 
+def kept_qualities(path: Path) -> tuple[float, ...] | None:
+    """Return the quality, 0 .. 1, of every episode that the mask beside a data set keeps; None where there is no mask.
+
+    Raises:
+        DataError: the mask is of another data set, or leaves nothing.
+    """
+    file = mask_path(located(path))
+    if not file.exists():
+        return None
+    if (path / "store.json").exists():
+        lengths = tuple(record.frames for record in Store.open(path).records)
+    else:
+        lengths = open_source(path).lengths
+    mask = read_mask(file, lengths)
+    every = mask.qualities()
+    return tuple(every[number] for number in mask.kept(lengths))
+
+
 def _open_masked(path: Path, into: Path) -> Store:
     """Return a copy of what the mask beside a store keeps, with labels, what is held out and all else."""
     whole = Store.open(path)

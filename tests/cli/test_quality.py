@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -80,7 +81,23 @@ def test_merge_and_split_are_each_others_reverse(tmp_path: Path, capsys: Words) 
     assert main(["data", "split", both, "--out", one, two, "--share", "0.5"]) == 2
     assert "something here already" in capsys.readouterr().err
     assert main(["data", "split", both, "--out", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
-    assert "one of --share, --tasks and --episodes" in capsys.readouterr().err
+    assert "holds no episodes out itself; give one of --share, --tasks and --episodes" in capsys.readouterr().err
+
+
+def test_a_split_that_the_data_have_is_taken_or_said_to_be_replaced(tmp_path: Path, capsys: Words) -> None:
+    episodes = [dataclasses.replace(healthy(number, 12), held_out=number in (1, 4)) for number in range(6)]
+    path = str(store_of(tmp_path / "s", episodes))
+    places = [str(tmp_path / name) for name in ("a", "b", "c", "d", "e", "f")]
+    assert main(["data", "split", path, "--out", *places[:2]]) == 0
+    assert "note:" not in capsys.readouterr().out
+    kept = [[record.id for record in Store.open(Path(place)).records] for place in places[:2]]
+    assert kept == [[f"train/{number}" for number in (0, 2, 3, 5)], ["train/1", "train/4"]]
+    assert not any(record.held_out for place in places[:2] for record in Store.open(Path(place)).records)
+    assert main(["data", "split", path, "--out", *places[2:4], "--share", "0.5"]) == 0
+    assert "itself holds 2 of 6 episodes out; --share replaces that split" in capsys.readouterr().out
+    assert not any(record.held_out for place in places[2:4] for record in Store.open(Path(place)).records)
+    assert main(["data", "split", path, "--out", *places[4:], "--episodes", "0-1"]) == 0
+    assert [record.held_out for record in Store.open(Path(places[5])).records] == [False, True]
 
 
 def test_a_mismatch_is_refused_with_both_sides(tmp_path: Path, capsys: Words) -> None:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data.formats.recordings import GOLDEN, change_json
 from data.quality.healthy import healthy, store_of
 from sinew.core.errors import DataError
 from sinew.data.config import IngestConfig
 from sinew.data.formats import WRITERS
 from sinew.data.formats.export import convert
-from sinew.data.formats.ingest import open_dataset, open_source
+from sinew.data.formats.ingest import open_dataset, open_source, split_of, through_mask
 from sinew.data.mask import Mask, Part, cut_episode, mask_path, read_mask, write_mask
 from sinew.data.store import Store
 
@@ -84,6 +86,13 @@ def test_training_reads_through_the_mask(kind: str, tmp_path: Path) -> None:
     assert open_source(tmp_path / "out.hdf5").lengths == (40, 15, 40)
     mask_path(path).unlink()
     assert open_dataset(path, into=into, config=IngestConfig(held_out=0.3)).path == whole.path
+
+
+def test_a_data_set_seen_through_its_mask_is_divided_as_before(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN / "image", tmp_path / "set")
+    change_json(tmp_path / "set" / "meta" / "info.json", splits={"train": "0:2", "val": "2:3"})
+    write_mask(mask_path(tmp_path / "set"), Mask(3, {0: Part(None, 0.0)}))
+    assert split_of(through_mask(open_source(tmp_path / "set")), share=0.9) == {1}
 
 
 def test_a_masked_store_keeps_what_is_held_out_and_its_labels(tmp_path: Path) -> None:

@@ -100,12 +100,12 @@ class MergeOptions:
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """Write a data set as two: what stays, and what is split off by share, task or number.
+    """Write a data set as two: what stays, and what is split off by share, task or number, or by its own split.
 
     Attributes:
         path: a data set of a known format, or a store.
         out: the two files or directories to write, that which stays first; must not exist.
-        share: split off this share of each task, the same episodes every time.
+        share: split off this share of each task, the same episodes every time, whatever split the data have.
         tasks: split off these tasks.
         episodes: split off these episodes, such as 0-9,12.
         to: format to write; by default that of the data.
@@ -240,24 +240,37 @@ def split(words: list[str]) -> int:
 
     options = tyro.cli(SplitOptions, args=words, prog="sinew data split")
     ways = [options.share is not None, bool(options.tasks), options.episodes is not None]
-    if sum(ways) != 1 or options.out[0].resolve() == options.out[1].resolve():
+    if sum(ways) > 1 or options.out[0].resolve() == options.out[1].resolve():
         raise ConfigError("split: give one of --share, --tasks and --episodes, and two places: --out ONE TWO")
     dataset = _opened(options.path, _said(options))
-    if options.share is not None:
-        chosen = rearrange.chosen_by_share(dataset, options.share)
-    elif options.episodes is not None:
-        chosen = rearrange.chosen_by_number(dataset, options.episodes)
-    else:
-        chosen = rearrange.chosen_by_task(dataset, options.tasks)
+    chosen = _chosen(dataset, options)
     halves = rearrange.split(dataset, chosen)
     for out in options.out:
         check_writable(out)
     to = options.to or _default_format(dataset)
     for out, numbers in zip(options.out, halves, strict=True):
-        episodes = rearrange.some(dataset, numbers)
+        episodes = rearrange.some(dataset, numbers, undivided=not options.tasks and options.episodes is None)
         write_any(out, episodes, to=to, storage=options.storage, on_episode=_counter(len(numbers)))
         print(f"{out}: {len(numbers)} of {len(dataset.lengths)} episodes written.")
     return 0
+
+
+def _chosen(dataset: Dataset, options: SplitOptions) -> tuple[int, ...]:
+    """Return the episodes to split off."""
+    from sinew.data import rearrange
+
+    if options.episodes is not None:
+        return rearrange.chosen_by_number(dataset, options.episodes)
+    if options.tasks:
+        return rearrange.chosen_by_task(dataset, options.tasks)
+    if options.share is None:
+        return rearrange.chosen_by_itself(dataset)
+    if dataset.held_out:
+        print(
+            f"note: {dataset.path} itself holds {len(dataset.held_out)} of {len(dataset.lengths)} episodes out; "
+            "--share replaces that split. To split by it, leave --share out."
+        )
+    return rearrange.chosen_by_share(dataset, options.share)
 
 
 def stats(words: list[str]) -> int:

@@ -20,7 +20,7 @@ from sinew.data.config import IngestConfig
 from sinew.data.episode import Episode
 from sinew.data.formats import FORMATS, WRITERS
 from sinew.data.formats.hub import spec_place
-from sinew.data.formats.ingest import open_source, robot_of
+from sinew.data.formats.ingest import open_source, own_split, robot_of
 from sinew.data.formats.robot import PartialSpec, read_partial
 from sinew.data.formats.source import Source, Timed, check_writable
 from sinew.data.mask import cut_episode, mask_path, read_mask
@@ -51,6 +51,7 @@ class Dataset:
         times: returns the seconds of an episode's frames, (T,), or None where the format has none.
         problem: what is not said of the robot, or contradicts itself; "" where all is well.
         unsaid: fields of ``spec`` that were made up.
+        held_out: episodes that the data set itself keeps for validation; empty where it does not divide them.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Dataset:
     times: Callable[[int], NDArray[np.float64] | None]
     problem: str = ""
     unsaid: frozenset[str] = frozenset()
+    held_out: frozenset[int] = frozenset()
 
     def episode(self, number: int) -> Episode:
         """Read and check one episode.
@@ -112,6 +114,7 @@ def open_any(path: Path, config: IngestConfig | None = None, *, images: bool = T
         files=(*dataset.files, mask),
         read=read,
         times=no_times,
+        held_out=frozenset(place for place, (number, _) in enumerate(kept) if number in dataset.held_out),
     )
 
 
@@ -163,6 +166,7 @@ def open_unmasked(path: Path, config: IngestConfig | None = None, *, images: boo
         times=source.times if isinstance(source, Timed) else no_times,
         problem=problem,
         unsaid=unsaid,
+        held_out=own_split(source),
     )
 
 
@@ -250,6 +254,7 @@ def _of_store(path: Path, config: IngestConfig, *, images: bool) -> Dataset:
         files=tuple(sorted(file for file in path.iterdir() if file.is_file())),
         read=read,
         times=no_times,
+        held_out=frozenset(number for number, record in enumerate(store.records) if record.held_out),
     )
 
 

@@ -150,6 +150,8 @@ class Masked:
         self.lengths = tuple(last - first for _, (first, last) in self.kept)
         self.instructions = tuple(source.instructions[number] for number, _ in self.kept)
         self.tasks = tuple(source.tasks[number] for number, _ in self.kept)
+        own: frozenset[int] = getattr(source, "held_out", frozenset())
+        self.held_out = frozenset(place for place, (number, _) in enumerate(self.kept) if number in own)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -44,6 +44,19 @@ def chosen_by_share(dataset: Dataset, share: float) -> tuple[int, ...]:
     return tuple(sorted(held_out(dataset.tasks, share)))
 
 
+def chosen_by_itself(dataset: Dataset) -> tuple[int, ...]:
+    """Return the episodes that the data set itself holds out.
+
+    Raises:
+        ConfigError: it holds out none.
+    """
+    if not dataset.held_out:
+        raise ConfigError(
+            f"split: {dataset.path} holds no episodes out itself; give one of --share, --tasks and --episodes."
+        )
+    return tuple(sorted(dataset.held_out))
+
+
 def chosen_by_task(dataset: Dataset, tasks: Sequence[str]) -> tuple[int, ...]:
     """Return the episodes of some tasks.
 
@@ -93,7 +106,14 @@ def split(dataset: Dataset, chosen: Sequence[int]) -> tuple[tuple[int, ...], tup
     return stay, tuple(chosen)
 
 
-def some(dataset: Dataset, numbers: Sequence[int]) -> Iterator[Episode]:
-    """Yield these episodes of a data set."""
+def some(dataset: Dataset, numbers: Sequence[int], *, undivided: bool = False) -> Iterator[Episode]:
+    """Yield these episodes of a data set.
+
+    Args:
+        dataset: the whole.
+        numbers: of the episodes.
+        undivided: none is held out any more, because what they are written to is one side of a split.
+    """
     for number in numbers:
-        yield dataset.episode(number)
+        episode = dataset.episode(number)
+        yield dataclasses.replace(episode, held_out=False) if undivided else episode

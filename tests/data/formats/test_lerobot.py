@@ -17,7 +17,7 @@ from data.formats.recordings import COMPLETE, GOLDEN, SPEC, change_json, change_
 from sinew.core.errors import DataError, SpecError
 from sinew.core.types import CameraSpec, SensorSpec
 from sinew.data.formats import lerobot_write
-from sinew.data.formats.ingest import open_source, read_episode, robot_of
+from sinew.data.formats.ingest import open_dataset, open_source, read_episode, robot_of
 from sinew.data.formats.lerobot import LeRobot
 from sinew.data.formats.video import Film
 
@@ -39,6 +39,18 @@ def read_all(path: Path) -> None:
     spec = robot_of(source)
     for number in range(len(source.lengths)):
         read_episode(source, number, spec)
+
+
+def test_episodes_of_another_split_than_train_are_held_out(tmp_path: Path) -> None:
+    path = golden("image", tmp_path)
+    assert open_dataset(path, into=tmp_path / "plain").records[1].held_out is False
+    change_json(path / "meta" / "info.json", splits={"train": "0:1", "val": "1:2", "test": "2:99"})
+    store = open_dataset(path, into=tmp_path / "divided")
+    assert [record.held_out for record in store.records] == [False, True, True]
+    assert [LeRobot(path).episode(number, store.spec).held_out for number in range(3)] == [False, True, True]
+    change_json(path / "meta" / "info.json", splits={"val": "last"})
+    with pytest.raises(DataError, match=r"info\.json: split val is 'last', first:end was wanted"):
+        open_source(path)
 
 
 @pytest.mark.parametrize("name", ["image", "h264", "av1"])

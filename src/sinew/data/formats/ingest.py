@@ -181,8 +181,13 @@ def split_of(source: Readable, share: float) -> frozenset[int]:
         source: the data set.
         share: for one that does not say.
     """
+    return own_split(source) or held_out(source.tasks, share)
+
+
+def own_split(source: Readable) -> frozenset[int]:
+    """Return which episodes a data set itself holds out; none where it holds out none or all of them."""
     own = source.held_out if isinstance(source, DividedSource) else frozenset[int]()
-    return own if 0 < len(own) < len(source.lengths) else held_out(source.tasks, share)
+    return own if 0 < len(own) < len(source.lengths) else frozenset()
 
 
 def held_out(tasks: Sequence[str], share: float) -> frozenset[int]:

@@ -80,6 +80,8 @@ class LeRobot:
         self.instructions = tuple(row.instruction for row in self.rows)
         self.tasks = tuple(row.task for row in self.rows)
         self.judged = SUCCESS in self.features
+        apart = lerobot_meta.held_out_of(path, self.info)
+        self.held_out = frozenset(number for number, row in enumerate(self.rows) if row.index in apart)
         known = {STATE, ACTION, SUCCESS, REWARD, *NUMBERS, "index", *self.cameras.values()}
         known |= {key for key, _ in self._sensors.values()}
         self.unread = tuple(name for name in self.features if name not in known)
@@ -152,6 +154,7 @@ class LeRobot:
             success=bool(frames.values(SUCCESS, floating=False).any()) if self.judged else True,
             source=self.path.resolve().name,
             id=f"episode_{row.index}",
+            held_out=number in self.held_out,
             sensors={name: self._readings(row, frames, name, sensor) for name, sensor in spec.sensors.items()},
             reward=frames.values(REWARD, floating=True)[:, 0] if REWARD in self.features else None,
             terminated=row.terminated,

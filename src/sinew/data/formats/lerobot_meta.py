@@ -78,6 +78,26 @@ def read_info(path: Path) -> dict[str, Any]:
     return info
 
 
+def held_out_of(path: Path, info: Mapping[str, Any]) -> frozenset[int]:
+    """Return the episodes that stand in another split than "train".
+
+    Raises:
+        DataError: such a split is not written as first:end.
+    """
+    splits = info.get("splits")
+    found: set[int] = set()
+    for name, text in splits.items() if isinstance(splits, dict) else ():
+        if name == "train":
+            continue
+        match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text) if isinstance(text, str) else None
+        if match is None:
+            raise DataError(
+                f"{path / 'meta' / 'info.json'}: split {name} is {text!r}, first:end was wanted, such as 50:60."
+            )
+        found |= set(range(int(match[1]), min(int(match[2]), int(info["total_episodes"]))))
+    return frozenset(found)
+
+
 def read_sentences(path: Path) -> dict[int, str]:
     """Return the sentences by task_index.
 

@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import os
 import shutil
 import sys
+import tarfile
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 from huggingface_hub import constants
 
+from data.formats.pairs import png
 from data.formats.recordings import COMPLETE, GOLDEN, SPEC, smooth_episode
 from data.formats.small_hub import COMMIT, SmallHub
+from sinew.cli.main import main
 from sinew.core.errors import DataError, DependencyError
 from sinew.data.formats.hdf5 import Hdf5
 from sinew.data.formats.hub import HubName, hub_name, in_cache, located
@@ -95,6 +104,103 @@ def test_one_of_many_data_sets_is_named_by_its_path_inside(cache: Path) -> None:
         open_source(Path("imone/D4RL/walker.hdf5"))
     (root / "ant.hdf5").unlink()
     assert located(Path("imone/D4RL")) == root / "hopper.hdf5"
+
+
+def keep(cache: Path, name: str, files: Mapping[str, bytes]) -> None:
+    """Put files into the cache as the hub's library does: blobs by their hash, and links to them by name."""
+    root = snapshot(cache, name)
+    blobs = root.parent.parent / "blobs"
+    blobs.mkdir()
+    for inside, content in files.items():
+        blob, place = blobs / hashlib.sha256(content).hexdigest(), root / inside
+        blob.write_bytes(content)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(Path(os.path.relpath(blob, place.parent)))
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    """Return a zip file with one file."""
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w") as archive:
+        archive.writestr(name, content)
+    return raw.getvalue()
+
+
+def tarred(name: str, content: bytes) -> bytes:
+    """Return a tar file with one file."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return raw.getvalue()
+
+
+def talk(image: str) -> bytes:
+    turns = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "a sofa"}]
+    return json.dumps([{"id": "1", "image": image, "conversations": turns}]).encode()
+
+
+def shelf(tmp_path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield names that people type and the files that the hub has under them, tiny ones."""
+    files = [file for file in (GOLDEN / "image").rglob("*") if file.is_file()]
+    yield "lerobot/pusht", {file.relative_to(GOLDEN / "image").as_posix(): file.read_bytes() for file in files}
+    pictures = zipped("00453/1.png", png(1))
+    captions = json.dumps([{"id": "1", "caption": "a sofa", "url": "http://"}]).encode()
+    table = {"blip_laion_cc_sbu_558k.json": talk("00453/1.png"), "blip_laion_cc_sbu_558k_meta.json": captions}
+    yield "liuhaotian/LLaVA-Pretrain", {**table, "images.zip": pictures}
+    names = ("conversation_58k", "detail_23k", "llava_instruct_150k")
+    yield "liuhaotian/LLaVA-Instruct-150K", {f"{name}.json": talk("coco/1.jpg") for name in names}
+    steps = tarred("toto_00000.data.pickle", b"\x80\x04}\x94.")
+    yield "jxu124/OpenX-Embodiment", {"toto/toto_00000.tar": steps, "OpenX-Embodiment.py": b""}
+    with h5py.File(tmp_path / "flat.hdf5", "w") as file:
+        file["observations"], file["actions"] = np.zeros((6, 3), np.float32), np.ones((6, 2), np.float32)
+        file["rewards"], file["terminals"] = np.zeros(6, np.float32), np.arange(6) == 5
+    flat = (tmp_path / "flat.hdf5").read_bytes()
+    yield "imone/D4RL", {"hopper_medium-v2.hdf5": flat, "ant_medium-v2.hdf5": flat}
+    raw = io.BytesIO()
+    columns = {"reward": np.zeros(5, np.float32), "discount": np.ones(5, np.float32)}
+    np.savez(raw, image=np.zeros((5, 64, 64, 3), np.uint8), action=np.zeros((5, 6), np.float32), **columns)
+    yield "conglu/vd4rl", {"main/walker_walk/random/64px/episode-5.npz": raw.getvalue()}
+
+
+FIVE = (
+    ("lerobot/pusht", 0, "episodes      3"),
+    ("liuhaotian/LLaVA-Pretrain", 0, "human: <image> What is it?"),
+    ("liuhaotian/LLaVA-Instruct-150K", 2, "Name one of them: liuhaotian/LLaVA-Instruct-150K/conversation_58k.json"),
+    ("liuhaotian/LLaVA-Instruct-150K/llava_instruct_150k.json", 2, "its image coco/1.jpg is in none of"),
+    ("jxu124/OpenX-Embodiment", 2, "no single data set but holds toto. Name one of them: jxu124/OpenX-Embodiment/toto"),
+    ("jxu124/OpenX-Embodiment/toto", 2, "is a pickle (data.pickle), which may run any code and is never read"),
+    ("imone/D4RL", 2, "holds ant_medium-v2.hdf5, hopper_medium-v2.hdf5"),
+    ("imone/D4RL/hopper_medium-v2.hdf5", 0, "Write hopper_medium-v2.hdf5.spec.json"),
+    ("conglu/vd4rl", 2, "Name one of them: conglu/vd4rl/main"),
+    ("conglu/vd4rl/main", 2, "It holds walker_walk."),
+    ("conglu/vd4rl/main/walker_walk/random/64px", 0, "camera camera  64 x 64 px"),
+)
+
+
+def test_names_are_described_from_the_cache_as_they_are_typed(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, files in shelf(tmp_path):
+        keep(cache, name, {"README.md": b"", ".gitattributes": b"", **files})
+    for typed, code, words in FIVE:
+        assert main(["data", "info", typed]) == code, typed
+        shown = capsys.readouterr()
+        assert words in (shown.err if code else shown.out), typed
+
+
+def test_a_name_that_is_nowhere_says_what_was_looked_for(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for typed in dict.fromkeys(typed.split("/", 2)[0] + "/" + typed.split("/", 2)[1] for typed, _, _ in FIVE):
+        assert main(["data", "info", typed]) == 2
+        shown = capsys.readouterr().err
+        place = cache / f"datasets--{typed.replace('/', '--')}"
+        for words in (
+            f"{typed}: no such file or directory here, so it was looked up on the hub, which cannot be reached",
+            f"Its cache has no revision main in {place}.",
+            f"hf download {typed} --repo-type dataset --revision main",
+        ):
+            assert words in shown
 
 
 def test_copies_that_the_libraries_keep_are_found_first(tmp_path: Path) -> None:

@@ -59,8 +59,14 @@ def open_source(path: Path) -> Source:
         )
     raise DataError(
         f"{path}: no data set of a format known here ({', '.join(FORMATS)}). "
-        "Give the HDF5 file itself, or the directory that holds meta/info.json."
+        f"Give the HDF5 file itself, or the directory that holds meta/info.json.{_inside(path)}"
     )
+
+
+def _inside(path: Path) -> str:
+    """Return what a directory holds, for messages; "" of a file."""
+    names = sorted(item.name for item in path.iterdir()) if path.is_dir() else []
+    return f" It holds {first_of(names)}." if names else ""
 
 
 def robot_of(source: Source, config: IngestConfig | None = None) -> RobotSpec:

@@ -23,6 +23,7 @@ from sinew.data.formats.image_text import IMAGE, MAX_PICTURE, MAX_TEXT, Encoded,
 
 SUFFIX = ".tar"
 PICTURES = ("jpg", "jpeg", "png", "webp")
+PICKLES = ("pickle", "pkl")
 CAPTIONS = ("caption", "text")
 BROKEN = (tarfile.TarError, OSError, EOFError, ValueError, RecursionError, OverflowError, KeyError, IndexError)
 """What the standard library raises on damaged tar files."""
@@ -75,6 +76,12 @@ class WebDataset:
         where = f"{shard}: record {key}"
         pictures = [suffix for suffix in PICTURES if suffix in members]
         self.unread |= {*members} - {*PICTURES, "txt", "json"}
+        pickles = [suffix for suffix in members if suffix.endswith(PICKLES)]
+        if pickles and not pictures:
+            raise DataError(
+                f"{where}: is a pickle ({pickles[0]}), which may run any code and is never read. Robot data that are "
+                "packed so are to be had as RLDS too: Open X-Embodiment lies in gs://gresearch/robotics."
+            )
         if len(pictures) != 1:
             raise DataError(
                 f"{where}: has {len(pictures)} images among {', '.join(members)}; "

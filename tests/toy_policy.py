@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sinew.core.types import NumpyObservation, Statistics
+from sinew.core.types import NumpyObservation, RobotSpec, Statistics
 from sinew.models.config import HEADS, FilmVisionConfig, GroundingConfig, LanguageConfig, PolicyConfig
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
@@ -31,11 +31,11 @@ Export = Callable[[str], tuple[VLAPolicy, Path]]
 """The fixture ``exported``: from the name of a head to a policy and its artefact."""
 
 
-def tiny_policy(head: str = "mlp", **changes: object) -> VLAPolicy:
+def tiny_policy(head: str = "mlp", *, spec: RobotSpec | None = None, **changes: object) -> VLAPolicy:
     """Return a seeded policy in evaluation mode, with the head of that name."""
     torch.manual_seed(3)
     config = dataclasses.replace(SMALL, head=HEADS[head](), **changes)  # type: ignore[arg-type]
-    policy = VLAPolicy(config, ToyConfig(size=SIZE).spec, train_tokenizer(["go left", "go right"]))
+    policy = VLAPolicy(config, spec or ToyConfig(size=SIZE).spec, train_tokenizer(["go left", "go right"]))
     targets = {f"targets.{name}": spread(size, 0.2) for name, size in config.grounding.points}
     policy.fit_normalizer({"state": spread(2, 0.1), "action": spread(2, 0.05), **targets})
     return policy.eval()

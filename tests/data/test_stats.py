@@ -10,8 +10,9 @@ from sinew.core.errors import DataError
 from sinew.core.types import Statistics
 from sinew.data.episode import Episode
 from sinew.data.moments import Moments, merge
-from sinew.data.stats import body_of, statistics, statistics_by_body
+from sinew.data.stats import body_of, chunk_statistics, statistics, statistics_by_body
 from sinew.data.store import Store
+from sinew.data.windows import Windows
 from toy_data import SPEC, random_episode
 
 
@@ -46,6 +47,22 @@ def test_statistics_equal_numpy_over_the_training_frames_of_all_stores(tmp_path:
     assert_describes(found["action"], np.concatenate([episode.action for episode in training]).astype(np.float64))
     goals = np.concatenate([episode.targets["goal"] for episode in training])
     assert_describes(found["targets.goal"], goals.astype(np.float64))
+
+
+def test_statistics_of_relative_actions_are_over_all_steps_of_all_chunks(tmp_path: Path) -> None:
+    spec = replace(SPEC, kind="absolute", state=("move", "last_move"))
+    stores = [Store.create(tmp_path / name, spec) for name in "ab"]
+    episodes = [random_episode(number, 5, spec=spec, targets={}, held_out=number == 2) for number in range(6)]
+    stores[0].append(episodes[:4])
+    stores[1].append(episodes[4:])
+    rows = [
+        [one.action[step, 0] - one.state[tick, 0], one.action[step, 1]]
+        for one in episodes
+        if not one.held_out
+        for tick in range(5)
+        for step in range(tick, min(tick + 3, 5))
+    ]
+    assert_describes(chunk_statistics(Windows(stores, history=1, horizon=3, kind="relative")), np.array(rows, float))
 
 
 def test_a_large_offset_does_not_eat_the_spread(tmp_path: Path) -> None:

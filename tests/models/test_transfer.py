@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from sinew.core.errors import CheckpointError, SpecError
+from sinew.core.errors import CheckpointError, ConfigError, SpecError
 from sinew.core.types import RobotSpec
 from sinew.models.config import FilmVisionConfig, GroundingConfig, LanguageConfig, MlpHeadConfig
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
-from sinew.models.transfer import WORDS, check_body, known_words, transfer
+from sinew.models.transfer import WORDS, check_actions, check_body, known_words, transfer
 
 Build = Callable[..., VLAPolicy]
 
@@ -89,6 +89,14 @@ def test_another_body_is_refused_with_both_sides(build: Build) -> None:
     assert "runs/crane: was trained for another robot (crane; the data are of arm)" in said
     assert "action_units: ('rad', 'rad', '1') there, ('m', 'm', '1') here" in said
     check_body(dataclasses.replace(spec, embodiment="twin", hz=20.0), spec, "runs/twin")
+
+
+def test_a_head_that_predicts_other_actions_is_refused(build: Build) -> None:
+    config = build().config
+    other = dataclasses.replace(config, actions="relative")
+    check_actions(other, other, "runs/one")
+    with pytest.raises(ConfigError, match=r"runs/one: predicts relative, here the actions that the robot takes"):
+        check_actions(other, config, "runs/one")
 
 
 def test_known_words_leave_the_markers_out(build: Build) -> None:

@@ -191,10 +191,12 @@ def test_weights_of_another_robot_are_refused_unless_asked_for(tmp_path: Path) -
     begun = dataclasses.replace(
         config(tmp_path / "crane.hdf5"), policy=policy.config, init=InitConfig(str(tmp_path / "checkpoint"))
     )
-    begun, recordings = read_in(begun, tmp_path)
+    stores = list((tmp_path / "data").glob("*"))
     with pytest.raises(SpecError, match=r"another robot[\s\S]*state_units[\s\S]*--init\.other-robot True"):
-        build(begun, lessons(begun, recordings))
+        read_in(begun, tmp_path)
+    assert list((tmp_path / "data").glob("*")) == stores  # nothing was read in for nothing
     eyes = dataclasses.replace(begun, init=InitConfig(str(tmp_path / "checkpoint"), other_robot=True))
+    eyes, recordings = read_in(eyes, tmp_path)
     _, taken = build(eyes, lessons(eyes, recordings))
     assert taken is not None
     assert ("state_units", "('m', 'm')", "('rad', 'rad')") in taken.spec
@@ -243,9 +245,8 @@ def test_no_recordings_named_is_a_question_back() -> None:
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
     begun = dataclasses.replace(config(recorded(tmp_path)), init=InitConfig(str(tmp_path / "nowhere")))
-    begun, recordings = read_in(begun, tmp_path)
     with pytest.raises(CheckpointError, match="nowhere: no such directory"):
-        build(begun, lessons(begun, recordings))
+        read_in(begun, tmp_path)
 
 
 def mixed(*paths: Path, **mix: object) -> RunConfig:
@@ -349,6 +350,29 @@ def test_quality_that_nobody_measured_is_not_gone_by(tmp_path: Path) -> None:
         read_in(config(path, quality=1.0), tmp_path)
     with pytest.raises(ConfigError, match=r"--data\.quality -1: 0"):
         read_in(config(path, quality=-1.0), tmp_path)
+
+
+def test_actions_are_learned_from_where_a_chunk_begins_where_that_is_asked_for(tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, kind="absolute", low=(-1e4, 0.0), high=(1e4, 1.0))
+    made = episodes(4, spec=spec)
+    offset = [np.array([[one.state[0, 0] + 0.5, 1.0]], np.float32) for one in made]
+    made = [
+        dataclasses.replace(
+            one, state=np.repeat(one.state[:1], 5, 0), action=np.repeat(to, 5, 0), executed=np.repeat(to, 5, 0)
+        )
+        for one, to in zip(made, offset, strict=True)
+    ]
+    Hdf5.write(tmp_path / "log.hdf5", made)
+    asked = config(tmp_path / "log.hdf5", labels="none")
+    asked = dataclasses.replace(
+        asked,
+        policy=dataclasses.replace(asked.policy, actions="relative", measured_from={"move": "position"}),
+    )
+    known, recordings = read_in(asked, tmp_path)
+    policy, _ = build(known, lessons(known, recordings))
+    assert policy.config.actions == "relative"
+    assert float(policy.normalizer.get_buffer("action_mean")[0]) == pytest.approx(0.5)
+    assert known.policy != preset("tiny").policy
 
 
 def test_images_of_all_data_sets_take_the_size_of_a_store_among_them(tmp_path: Path) -> None:

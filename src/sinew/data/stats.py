@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from sinew.core.errors import DataError
 from sinew.core.types import RobotSpec, Statistics
 from sinew.data.store import Store
+from sinew.data.windows import Windows
+
+MOST_STEPS = 4_000_000
+"""Steps of chunks whose statistics are computed at once."""
+BLOCK = 4096
 
 
 @dataclass(frozen=True, order=True)
@@ -77,6 +82,21 @@ def statistics(stores: Sequence[Store], targets: Sequence[str] | None = None) ->
     known = dict.fromkeys(name for store in stores for name in store.target_sizes)
     names = ["state", "action", *(f"targets.{name}" for name in (known if targets is None else targets))]
     return {name: _column_statistics(name, stores) for name in names}
+
+
+def chunk_statistics(windows: Windows) -> Statistics:
+    """Return the statistics of the actions in all chunks of the windows, padding left out.
+
+    Measured from the state at which a chunk begins, the same action is another number in every chunk. Where there are
+    more than ``MOST_STEPS`` steps of chunks, those of every n-th frame are taken.
+    """
+    every = -(-windows.num_frames * windows.horizon // MOST_STEPS)
+    chosen = np.arange(0, windows.num_frames, max(1, every))
+    rows: list[NDArray[np.float32]] = []
+    for begin in range(0, len(chosen), BLOCK):
+        actions, is_pad = windows.chunks(chosen[begin : begin + BLOCK])
+        rows.append(actions[~is_pad])
+    return statistics_of(np.concatenate(rows))
 
 
 def statistics_of(rows: NDArray[np.float32]) -> Statistics:

@@ -44,6 +44,7 @@ class Windows:
 
         kind: what actions shall mean, see ``core.actions``; None leaves them as the robot takes them. Whoever learns
             from others must turn them back before the robot does.
+        measured_from: state by action, by name, where names and units do not say it.
 
     Raises:
         SpecError: the stores are of different robots, or their actions cannot become of that kind.
@@ -59,6 +60,7 @@ class Windows:
         held_out: bool = False,
         labels: Mapping[str, NDArray[np.float32]] | None = None,
         kind: ActionKind | None = None,
+        measured_from: Mapping[str, str] | None = None,
     ) -> None:
         if not stores or history < 1 or horizon < 1:
             raise ConfigError(
@@ -77,7 +79,7 @@ class Windows:
                 )
         self.spec = stores[0].spec
         self.kind: ActionKind = kind or self.spec.kind
-        self._pairs = {} if self.kind == self.spec.kind else matches(self.spec)
+        self._pairs = {} if self.kind == self.spec.kind else matches(self.spec, measured_from)
         self._index()
 
     @property
@@ -155,10 +157,8 @@ class Windows:
         offset, store = self._offset[episode], self._store[episode]
         tick = frames - self._begin[episode]
         past = tick[:, None] + np.arange(1 - self.history, 1)
-        future = np.arange(self.horizon)
-        known = np.minimum(self._length[episode] - tick, self._label_horizon[episode])[:, None]
         seen = offset[:, None] + np.maximum(past, 0)
-        labelled = (offset + tick)[:, None] + np.minimum(future, known - 1)
+        actions, is_pad = self.chunks(frames)
         obs = NumpyObservation(
             images={name: self._take(f"images.{name}", store, seen) for name in self.spec.cameras},
             state=self._take("state", store, seen),
@@ -168,14 +168,22 @@ class Windows:
         )
         return NumpyBatch(
             obs=obs,
-            actions=self._actions(store, labelled),
-            is_pad=future >= known,
+            actions=actions,
+            is_pad=is_pad,
             weight=np.ones(len(frames), dtype=np.float32),
             targets=self._targets(store, offset + tick),
             task=tuple(self._task[number] for number in episode),
             source=tuple(self._source[number] for number in episode),
             ids=offset + tick,
         )
+
+    def chunks(self, frames: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return of the windows at these frames the actions (B, H, A) and which are padding (B, H), without images."""
+        episode = np.searchsorted(self._begin, frames, side="right") - 1
+        tick, future = frames - self._begin[episode], np.arange(self.horizon)
+        known = np.minimum(self._length[episode] - tick, self._label_horizon[episode])[:, None]
+        labelled = (self._offset[episode] + tick)[:, None] + np.minimum(future, known - 1)
+        return self._actions(self._store[episode], labelled), future >= known
 
     def _index(self) -> None:
         chosen = [

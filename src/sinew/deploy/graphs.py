@@ -64,18 +64,22 @@ class Whole(Seeing):
         """Return actions (B, H, A) and the points."""
         scene = self.see(images, state, ids)
         chunk = cast("ActionHead", self.policy.head).sample(scene.features)
-        return self.policy.normalizer.to_physical("action", chunk), *self.points(scene)
+        predicted = self.policy.normalizer.to_physical("action", chunk)
+        return self.policy.frame.taken(predicted, state), *self.points(scene)
 
 
 class Prefix(Seeing):
     """From an observation to all that the steps need of it."""
 
     def forward(self, images: list[Tensor], state: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
-        """Return a chunk (B, H, A) in which only the two-valued actions count, the points, and the head's memory."""
+        """Return a chunk (B, H, A), the points, and the head's memory.
+
+        Of the chunk the two-valued actions count; in place of the others stands what is to be added to them.
+        """
         scene, head = self.see(images, state, ids), cast("SteppingHead", self.policy.head)
         memory = head.remember(scene.features)
         empty = memory[0].new_zeros(memory[0].shape[0], self.policy.config.horizon, self.policy.spec.action_size)
-        return head.finish(memory, empty), *self.points(scene), *memory
+        return head.finish(memory, self.policy.frame.taken(empty, state)), *self.points(scene), *memory
 
 
 class Step(nn.Module):
@@ -87,12 +91,14 @@ class Step(nn.Module):
 
     def __init__(self, policy: VLAPolicy) -> None:
         super().__init__()
-        self.head, self.normalizer = policy.head, policy.normalizer
+        self.head, self.normalizer, self.frame = policy.head, policy.normalizer, policy.frame
         self.register_buffer("binary", torch.tensor(policy.spec.binary_mask), persistent=False)
         self.binary: Tensor
 
     def forward(self, memory: list[Tensor], decided: Tensor, chunk: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Return the next chunk (B, H, A) at unit scale, and it in physical units with two-valued actions decided."""
         following = cast("SteppingHead", self.head).advance(tuple(memory), chunk, time)
-        merged = torch.where(self.binary, decided, following)
-        return following, self.normalizer.to_physical("action", merged)
+        actions = self.normalizer.to_physical("action", torch.where(self.binary, decided, following))
+        if self.frame.sign:
+            actions = actions + torch.where(self.binary, torch.zeros_like(decided), decided)
+        return following, actions

@@ -143,6 +143,9 @@ class PolicyConfig:
         execute: actions run before predicting again, at most ``horizon``.
         width: D of the features handed to the head.
         state: whether proprioception is an input.
+        actions: what is predicted inside: relative is measured from the state at which a chunk begins, see
+            ``core/actions.py``. What the robot gets is converted back. None predicts what the robot takes.
+        measured_from: state by action that such values are measured from; None matches equal names and units.
     """
 
     vision: AnyVisionConfig = field(default_factory=FilmVisionConfig)
@@ -157,3 +160,5 @@ class PolicyConfig:
     projector: AnyProjectorConfig | None = None
     fusion: AnyFusionConfig | None = None
     lora: LoraConfig | None = None
+    actions: Literal["absolute", "delta", "relative"] | None = None
+    measured_from: dict[str, str] | None = None

@@ -17,6 +17,7 @@ from sinew.core.errors import CheckpointError, ConfigError, SpecError
 from sinew.core.files import read_json, write_json, write_text
 from sinew.core.history import ChunkQueue, History, next_actions
 from sinew.core.types import Batch, Features, NumpyObservation, Observation, RobotSpec, Rows
+from sinew.models.action_frame import ActionFrame
 from sinew.models.aim import Aim
 from sinew.models.config import BLUEPRINTS, HEADS, PolicyConfig
 from sinew.models.fused import build_network
@@ -95,6 +96,7 @@ class VLAPolicy(nn.Module):
         self.projections = nn.ModuleList([Projection(camera) if known else nn.Identity() for camera, known in cameras])
         aimed = config.grounding.states or () if config.grounding.feed and config.state else ()
         self.aims = nn.ModuleDict({name: Aim(spec.state_size, config.width) for name in aimed})
+        self.frame = ActionFrame(spec, config)
         self.history = History(config.history)
         self.queue = ChunkQueue(config.execute)
         self._points: dict[str, NDArray[np.float32]] = {}
@@ -110,7 +112,7 @@ class VLAPolicy(nn.Module):
         return next(self.parameters()).device
 
     def fit_normalizer(self, statistics: Mapping[str, Statistics]) -> None:
-        """Take the statistics of the training data: "state", "action" and "targets.<name>".
+        """Take the statistics of the training data: "state", "action" as it is predicted and "targets.<name>".
 
         Raises:
             DataError: one is missing or does not fit the spec.
@@ -149,7 +151,7 @@ class VLAPolicy(nn.Module):
         """Return "action" and, with grounding, "grounding", each (B,)."""
         scene = self.encode(batch.obs)
         state = self.normalizer.to_unit("state", batch.obs.state)
-        actions = self.normalizer.to_unit("action", batch.actions)
+        actions = self.normalizer.to_unit("action", self.frame.predicted(batch.actions, batch.obs.state))
         unit = dataclasses.replace(batch, obs=dataclasses.replace(batch.obs, state=state), actions=actions)
         losses = {"action": self._head.loss(scene.features, unit)}
         weight = self.config.grounding.weight
@@ -184,7 +186,7 @@ class VLAPolicy(nn.Module):
         """
         chunk, trace = self._stochastic_head.rollout(self._features(obs))
         low, high = (chunk.new_tensor(bound) for bound in (self._spec.low, self._spec.high))
-        return self.normalizer.to_physical("action", chunk).clamp(low, high), trace
+        return self.frame.taken(self.normalizer.to_physical("action", chunk), obs.state).clamp(low, high), trace
 
     def log_prob(self, obs: Observation[Tensor], trace: Mapping[str, Tensor]) -> Tensor:
         """Return log-probabilities (B, L) of a traced draw, at unit scale and before it met the bounds."""
@@ -293,9 +295,11 @@ class VLAPolicy(nn.Module):
         training = self.training
         self.eval()
         device = self.device
-        scene = self.encode(obs.public().map(lambda array: torch.as_tensor(array).to(device)))
+        seen = obs.public().map(lambda array: torch.as_tensor(array).to(device))
+        scene = self.encode(seen)
         start = None if noise is None else torch.as_tensor(noise).to(device)
-        chunk = self.normalizer.to_physical("action", self._head.sample(scene.features, start)).cpu().numpy()
+        predicted = self.normalizer.to_physical("action", self._head.sample(scene.features, start))
+        chunk = self.frame.taken(predicted, seen.state).cpu().numpy()
         self._points = {
             name: self.normalizer.to_physical(f"targets_{name}", value).cpu().numpy()
             for name, value in scene.points.items()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sinew.core.errors import CheckpointError, SpecError
+from sinew.core.errors import CheckpointError, ConfigError, SpecError
 from sinew.core.spec import differences
 from sinew.models.language import PAD, UNKNOWN
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from sinew.core.types import RobotSpec
+    from sinew.models.config import PolicyConfig
     from sinew.models.policy import VLAPolicy
 
 WORDS = "network.language.embed.weight"
@@ -82,6 +83,20 @@ def check_body(source: RobotSpec, spec: RobotSpec, place: str) -> None:
                     "Take a checkpoint of this robot, or only its eyes and words: --init.other-robot True.",
                 ]
             )
+        )
+
+
+def check_actions(source: PolicyConfig, config: PolicyConfig, place: str) -> None:
+    """Refuse a head whose numbers mean something else than they shall.
+
+    Raises:
+        ConfigError: one predicts actions of another kind than the other.
+    """
+    if (source.actions, source.measured_from) != (config.actions, config.measured_from):
+        raise ConfigError(
+            f"{place}: predicts {source.actions or 'the actions that the robot takes'}, here "
+            f"{config.actions or 'the actions that the robot takes'} are wanted. Leave --policy.actions and "
+            "--policy.measured-from as they are there, or take its eyes and words only: --init.other-robot True."
         )
 
 

@@ -27,8 +27,8 @@ from sinew.deploy.load import checkpoint_of
 from sinew.models.config import PolicyConfig
 from sinew.models.policy import VLAPolicy
 from sinew.models.text_encoders import tokenizer_of
-from sinew.models.transfer import Transfer, check_body, known_words, transfer
-from sinew.run.parts import fit_head, pick_device, words_of
+from sinew.models.transfer import Transfer, check_actions, check_body, known_words, transfer
+from sinew.run.parts import action_statistics, fit_head, pick_device, words_of
 from sinew.run.recordings import Recorded, data_of
 
 if TYPE_CHECKING:
@@ -229,13 +229,14 @@ def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | No
     source = None if init is None else VLAPolicy.from_pretrained(checkpoint_of(Path(init.path)))
     if init is not None and source is not None and not init.other_robot:
         check_body(source.spec, lessons.spec, init.path)
+        check_actions(source.config, lessons.policy, init.path)
     torch.manual_seed(config.seed)
     sentences = {record.instruction for record in lessons.records if not record.held_out}
     sentences |= set(known_words(source.tokenizer)) if source is not None else set[str]()
     sentences |= words_of(config)
     policy = VLAPolicy(lessons.policy, lessons.spec, tokenizer_of(lessons.policy.language, sentences))
     policy.fit_normalizer(_statistics(lessons, source))
-    fit_head(policy, lessons.stores)
+    fit_head(policy, [one.numbers for one in lessons.recorded])
     taken = None
     if init is not None and source is not None:
         taken = transfer(source, policy, perception_only=init.other_robot)
@@ -244,7 +245,7 @@ def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | No
 
 def _statistics(lessons: Lessons, source: VLAPolicy | None) -> dict[str, Statistics]:
     """Return the statistics of the recordings; for points without labels those of the other policy, or neutral ones."""
-    found = statistics(lessons.stores, targets=())
+    found = {**statistics(lessons.stores, targets=()), **action_statistics(lessons.policy, lessons.stores)}
     for name, size in lessons.policy.grounding.points:
         if name in lessons.labelled:
             found[f"targets.{name}"] = statistics_of(_training(lessons.recorded, lessons.labels, name))

@@ -7,15 +7,16 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from sinew.core.config import digest, to_dict
 from sinew.core.errors import ConfigError
 from sinew.core.rundir import RunDir
-from sinew.data.chunks import training_chunks
+from sinew.data.chunks import MOST, training_chunks
 from sinew.data.config import AugmentConfig
 from sinew.data.phrases import spoken
-from sinew.data.stats import statistics
+from sinew.data.stats import chunk_statistics, statistics
 from sinew.data.store import Store
 from sinew.data.windows import Windows
 from sinew.engine.distributed import in_turn
@@ -30,7 +31,7 @@ from sinew.recipes.expert_rounds import ExpertRounds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sinew.core.types import Recipe, RobotSpec
+    from sinew.core.types import Recipe, RobotSpec, Statistics
     from sinew.models.config import PolicyConfig
     from sinew.run import RunConfig
 
@@ -65,15 +66,35 @@ def build_policy(config: RunConfig, demonstrations: Store) -> VLAPolicy:
     torch.manual_seed(config.seed)
     sentences = {record.instruction for record in demonstrations.records} | words_of(config)
     policy = VLAPolicy(config.policy, demonstrations.spec, tokenizer_of(config.policy.language, sentences))
-    policy.fit_normalizer(statistics([demonstrations]))
+    policy.fit_normalizer({**statistics([demonstrations]), **action_statistics(config.policy, [demonstrations])})
     fit_head(policy, [demonstrations])
     return policy.to(pick_device(config.device))
 
 
 def fit_head(policy: VLAPolicy, stores: Sequence[Store]) -> None:
     """Let a head that makes tokens of chunks learn them from the training episodes; others have nothing to learn."""
-    if policy.head_learns_chunks:
+    if not policy.head_learns_chunks:
+        return
+    windows = _as_predicted(policy.config, stores)
+    if windows is None:
         policy.fit_head(training_chunks(stores, policy.config.horizon))
+        return
+    frames = np.linspace(0, windows.num_frames - 1, min(MOST, windows.num_frames)).round().astype(np.int64)
+    policy.fit_head(windows.chunks(frames)[0])
+
+
+def action_statistics(policy: PolicyConfig, stores: Sequence[Store]) -> dict[str, Statistics]:
+    """Return those of the actions as the policy predicts them, nothing where that is as they are recorded."""
+    windows = _as_predicted(policy, stores)
+    return {} if windows is None else {"action": chunk_statistics(windows)}
+
+
+def _as_predicted(policy: PolicyConfig, stores: Sequence[Store]) -> Windows | None:
+    """Return windows with the actions that a policy predicts, None where these are the recorded ones."""
+    kind = policy.actions
+    if kind is None or kind == stores[0].spec.kind:
+        return None
+    return Windows(stores, history=1, horizon=policy.horizon, kind=kind, measured_from=policy.measured_from)
 
 
 def build_recipe(

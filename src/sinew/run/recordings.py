@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sinew.core.config import digest, to_dict
+from sinew.core.config import digest, load, to_dict
 from sinew.core.errors import ConfigError, DataError
 from sinew.core.spec import check_spec
+from sinew.core.types import RobotSpec
 from sinew.data.config import DataConfig, IngestConfig, SourceConfig
 from sinew.data.formats.hub import located
-from sinew.data.formats.ingest import held_out, kept_qualities, open_dataset, open_source
+from sinew.data.formats.ingest import held_out, kept_qualities, open_dataset, open_source, robot_of
 from sinew.data.labels import labels_path
 from sinew.data.reading import Reading
 from sinew.data.store import Store
+from sinew.deploy.load import checkpoint_of
+from sinew.models.transfer import check_body
 from sinew.run.screen import counting, say
 
 if TYPE_CHECKING:
@@ -69,6 +72,8 @@ def read_in(config: RunConfig, root: Path) -> tuple[RunConfig, tuple[Recorded, .
     """
     data = data_of(config)
     ways = [source.ingest or data.ingest for source in data.sources]
+    if config.init is not None and not config.init.other_robot:
+        _check_init(config.init.path, [Path(source.path) for source in data.sources], ways)
     size = _image_size([Path(source.path) for source in data.sources], ways)
     recorded: list[Recorded] = []
     prints: list[str] = []
@@ -90,6 +95,19 @@ def read_in(config: RunConfig, root: Path) -> tuple[RunConfig, tuple[Recorded, .
         sources = [dataclasses.replace(one, fingerprint=now) for one, now in zip(data.sources, prints, strict=True)]
         known = dataclasses.replace(data, mix=dataclasses.replace(data.mix, sources=tuple(sources)))
     return dataclasses.replace(config, data=known), tuple(recorded)
+
+
+def _check_init(start: str, paths: Sequence[Path], ways: Sequence[IngestConfig]) -> None:
+    """Refuse weights of another robot before anything is read in.
+
+    Raises:
+        SpecError: state or action differ in names, units or meaning; all differences are shown.
+        CheckpointError: there is no policy.
+    """
+    theirs = load(RobotSpec, checkpoint_of(Path(start)) / "spec.json")
+    for path, way in zip(paths, ways, strict=True):
+        stored = (path / "store.json").exists()
+        check_body(theirs, Store.open(path).spec if stored else robot_of(open_source(path), way), start)
 
 
 def _names(sources: Sequence[SourceConfig]) -> list[str]:

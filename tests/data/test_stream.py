@@ -13,7 +13,9 @@ from sinew.core.types import NumpyBatch
 from sinew.data.config import IngestConfig
 from sinew.data.formats.hdf5 import Hdf5
 from sinew.data.formats.ingest import held_out, open_source
+from sinew.data.store import Store
 from sinew.data.stream import Room, Stream
+from sinew.data.windows import Windows
 
 LENGTHS = (5, 9, 4, 7, 12, 6, 8, 3, 10, 5)
 EPISODES = [smooth_episode(number % 5, frames, id=str(number)) for number, frames in enumerate(LENGTHS)]
@@ -30,7 +32,11 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stream_of(demos: Path, into: Path, *, budget: int = BUDGET, batch: int = 6) -> Stream:
     config = IngestConfig(held_out=0.2)
-    return Stream(open_source(demos), SPEC, config, room=Room(into, budget), shape=(2, 3), batch=batch, seed=5)
+    return Stream(open_source(demos), SPEC, config, room=Room(into, budget), cut=cut, batch=batch, seed=5)
+
+
+def cut(store: Store) -> Windows:
+    return Windows([store], history=2, horizon=3)
 
 
 def first(batches: Iterator[NumpyBatch], count: int) -> list[NumpyBatch]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sinew.cli.main import main
 from sinew.data.collect import collect
 from sinew.data.config import CollectConfig
 from sinew.data.formats.hdf5 import Hdf5
+from sinew.data.store import Store
 from sinew.envs.tabletop.config import TabletopConfig
+from sinew.models.policy import VLAPolicy
 
 WORLD = TabletopConfig(image_size=32, objects=2, colours=2, shapes=1, zones=1, mid_starts=0.0)
 FLAGS = (
@@ -112,6 +116,30 @@ def test_what_needs_a_world_is_not_ignored_without_one(
 def test_its_report_is_written_again_and_pointed_to(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(run_of(place))]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"Report: {run_of(place) / 'report.html'}"
+
+
+def test_a_data_set_that_is_read_in_by_parts_is_learned_from_through_them(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = place / "streamed"
+    log = ["--data", str(place / "log.hdf5"), "--data.ingest.stream", "0.004"]
+    words = ["train", "bc", *log, *FLAGS.replace("updates 12", "updates 8").split(), "--out", str(out)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"  ([2-9]|\d\d) parts an epoch, read in one after another", said)
+    run = next(path.parent for path in out.glob("bc-*/state.json"))
+    assert json.loads((run / "state.json").read_text())["phase"] == "done"
+    assert (run / "splits.json").read_text() == (run_of(place) / "splits.json").read_text()
+    assert list((run / "data" / "parts").iterdir()) == []
+    kept = {path.name.split("-")[1]: Store.open(path) for path in (out / "data").iterdir()}
+    assert (kept["numbers"].num_episodes, list(kept["numbers"].spec.cameras)) == (8, [])
+    assert [record.held_out for record in kept["sample"].records].count(True) == 1
+    assert kept["sample"].num_episodes == 2
+    before = VLAPolicy.from_pretrained(run_of(place) / "checkpoints" / "last").normalizer.state_dict()
+    after = VLAPolicy.from_pretrained(run / "checkpoints" / "last").normalizer.state_dict()
+    torch.testing.assert_close(after["action_mean"], before["action_mean"])
+    assert main(words) == 0
+    assert "is finished" in capsys.readouterr().out
 
 
 def test_it_acts_in_a_world_with_the_same_robot(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

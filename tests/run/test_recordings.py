@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -350,6 +351,32 @@ def test_quality_that_nobody_measured_is_not_gone_by(tmp_path: Path) -> None:
         read_in(config(path, quality=1.0), tmp_path)
     with pytest.raises(ConfigError, match=r"--data\.quality -1: 0"):
         read_in(config(path, quality=-1.0), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stored", "data", "said"),
+    [
+        (True, {"stream": 1.0}, "is a store, which lies here already"),
+        (False, {"stream": 0.0}, "--data.ingest.stream 0.0: gigabytes"),
+        (False, {"stream": 1.0, "films": True}, "no data.ingest.films beside it"),
+        (False, {"stream": 1.0, "held_out": 0.0}, "leaves no episode to measure on"),
+        (False, {"stream": 1.0, "quality": 1.0}, "does not go together with --data.quality"),
+        (False, {"stream": 1.0, "labels": "image"}, "does not go together with --data.labels image"),
+        (False, {"stream": 1e-9}, r"the longest episode has 5, a batch 64. Give .* \(--data.ingest.stream 0.0002"),
+    ],
+)
+def test_streams_that_cannot_be_are_refused(stored: bool, data: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.hdf5"
+    Hdf5.write(path, episodes())
+    further = {name: data.pop(name) for name in ("quality", "labels") if name in data}
+    asked = config(recorded(tmp_path) if stored else path, ingest=IngestConfig(**data), **further)
+
+    def learn() -> None:
+        known, recordings = read_in(asked, tmp_path)
+        lessons(known, recordings).stream(tmp_path / "parts", batch=64, seed=0)
+
+    with pytest.raises((ConfigError, DataError), match=said):
+        learn()
 
 
 def test_actions_are_learned_from_where_a_chunk_begins_where_that_is_asked_for(tmp_path: Path) -> None:

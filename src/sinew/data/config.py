@@ -145,6 +145,8 @@ class IngestConfig:
             quality 95, a fourth of the size or less. None means 50.
         films: leave images in the films of the data set and decode what is needed when it is; slower to read than a
             copy, and nothing is copied. The films must stay where they are.
+        stream: gigabytes of disk for images while training goes on; the data set is then read in by parts, again in
+            every epoch, and only numbers and held-out episodes stay. None reads it in once.
     """
 
     spec: Path | None = None
@@ -153,6 +155,7 @@ class IngestConfig:
     held_out: float = 0.1
     raw_gb: float | None = None
     films: bool | None = None
+    stream: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +20,8 @@ from sinew.core.types import NumpyBatch, RobotSpec
 from sinew.data.columns import columns_of
 from sinew.data.config import IngestConfig
 from sinew.data.formats.ingest import read_episode, split_of
-from sinew.data.formats.source import Source
+from sinew.data.formats.source import Readable
+from sinew.data.join import join, shapes_of
 from sinew.data.layout import Layout
 from sinew.data.store import Store
 from sinew.data.windows import Windows
@@ -81,7 +82,7 @@ class Stream:
         spec: its robot.
         config: the sentence for episodes without one, and the share held out; these episodes never come.
         room: where the parts lie, and how much they may take.
-        shape: (history, horizon) of the windows.
+        cut: makes the windows of a part.
         batch: B.
         seed: of the order.
 
@@ -91,17 +92,17 @@ class Stream:
 
     def __init__(
         self,
-        source: Source,
+        source: Readable,
         spec: RobotSpec,
         config: IngestConfig,
         *,
         room: Room,
-        shape: tuple[int, int],
+        cut: Callable[[Store], Windows],
         batch: int,
         seed: int,
     ) -> None:
         self.source, self.spec, self.config, self.into = source, spec, config, room.path
-        self.shape, self.batch, self.seed = shape, batch, seed
+        self.cut, self.batch, self.seed = cut, batch, seed
         kept = split_of(source, config.held_out)
         self.episodes = tuple(number for number in range(len(source.lengths)) if number not in kept)
         self.num_frames = sum(source.lengths[number] for number in self.episodes)
@@ -113,10 +114,14 @@ class Stream:
         if self.room < least:
             raise ConfigError(
                 f"{source.path}: {room.num_bytes / 1e6:.3g} MB hold {PARTS} parts of {self.room} frames; the "
-                f"longest episode has {longest}, a batch {batch}. Give {PARTS * least * per_frame / 1e6:.3g} MB."
+                f"longest episode has {longest}, a batch {batch}. Give {PARTS * least * per_frame / 1e6:.3g} MB "
+                f"(--data.ingest.stream {PARTS * least * per_frame / 1e9:.2g})."
             )
-        self._windows: Windows | None = None
+        self._windows: dict[Part, Windows] = {}
         self._first = np.concatenate([[0], np.cumsum(source.lengths)])
+
+    def refresh(self) -> None:
+        """Do nothing: what is streamed does not grow."""
 
     def parts(self, epoch: int) -> tuple[Part, ...]:
         """Return how an epoch's episodes are dealt."""
@@ -145,21 +150,29 @@ class Stream:
             DataError: an episode is damaged or does not fit the spec.
             SinewError: the disk is full.
         """
-        coming = self._parts_from(start * self.batch)
-        ready: deque[tuple[Part, Future[Store]]] = deque()
         self._clean()
-        with ThreadPoolExecutor(1) as reader:
-            place = start * self.batch
-            while True:
-                end = place + self.batch
-                while ready and ready[0][0].end <= place:
-                    shutil.rmtree(self._path(ready.popleft()[0]))
-                while not ready or ready[-1][0].begin < end:  # until the one after the last that is needed
-                    part = next(coming)
-                    ready.append((part, reader.submit(self._read_in, part)))
-                needed = [(part, store.result()) for part, store in ready if part.begin < end]
-                yield self._gather(needed, place, end)
-                place = end
+        try:
+            with ThreadPoolExecutor(1) as reader:
+                yield from self._batches(reader, start * self.batch)
+        finally:
+            self._windows.clear()
+            self._clean()
+
+    def _batches(self, reader: ThreadPoolExecutor, place: int) -> Iterator[NumpyBatch]:
+        coming = self._parts_from(place)
+        ready: deque[tuple[Part, Future[Store]]] = deque()
+        while True:
+            end = place + self.batch
+            while ready and ready[0][0].end <= place:
+                used = ready.popleft()[0]
+                self._windows.pop(used, None)
+                shutil.rmtree(self._path(used))
+            while not ready or ready[-1][0].begin < end:  # until the one after the last that is needed
+                part = next(coming)
+                ready.append((part, reader.submit(self._read_in, part)))
+            needed = [(part, store.result()) for part, store in ready if part.begin < end]
+            yield self._gather(needed, place, end)
+            place = end
 
     def _parts_from(self, place: int) -> Iterator[Part]:
         epoch = place // self.num_frames
@@ -168,19 +181,20 @@ class Stream:
             epoch += 1
 
     def _gather(self, parts: list[tuple[Part, Store]], place: int, end: int) -> NumpyBatch:
-        stores = [store for _, store in parts]
-        if self._windows is None or list(self._windows.stores) != stores:
-            self._windows = Windows(stores, history=self.shape[0], horizon=self.shape[1])
-        frames: list[NDArray[np.int64]] = []
-        ids: list[NDArray[np.int64]] = []
-        before = 0
-        for part, _ in parts:
+        found: list[tuple[NDArray[np.int64], NumpyBatch]] = []
+        rows = 0
+        for part, store in parts:
             order, names = self._order(part)
             chosen = order[max(place - part.begin, 0) : max(end - part.begin, 0)]
-            frames.append(before + chosen)
-            ids.append(names[chosen])
-            before += part.frames
-        return dataclasses.replace(self._windows.gather(np.concatenate(frames)), ids=np.concatenate(ids))
+            if part not in self._windows:
+                self._windows[part] = self.cut(store)
+            batch = dataclasses.replace(self._windows[part].gather(chosen), ids=names[chosen])
+            found.append((np.arange(rows, rows + len(chosen)), batch))
+            rows += len(chosen)
+        if len(found) == 1:
+            return found[0][1]
+        windows = [self._windows[part] for part, _ in parts]
+        return join(found, shapes_of([str(part) for part, _ in parts], windows), rows)
 
     @lru_cache(maxsize=PARTS)  # noqa: B019  (as long as the stream)
     def _order(self, part: Part) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -206,7 +220,7 @@ class Stream:
         return store
 
     def _clean(self) -> None:
-        """Remove the parts that an earlier call left."""
+        """Remove the parts that are there, of this call or of an earlier one that was killed."""
         for path in self.into.glob("part-*-*-*"):
             if (path / "spec.json").exists():
                 shutil.rmtree(path)

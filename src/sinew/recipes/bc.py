@@ -19,6 +19,7 @@ from sinew.core.types import Batch, Cursor, Metrics, NumpyBatch
 from sinew.data.augment import Augment
 from sinew.data.mixture import Mixture
 from sinew.data.sampler import epoch_frames
+from sinew.data.stream import Stream
 from sinew.engine import rng
 from sinew.engine.config import OptimConfig
 from sinew.engine.distributed import world
@@ -48,7 +49,7 @@ class BehaviourCloning:
     def __init__(
         self,
         policy: nn.Module,
-        windows: Windows | Mixture,
+        windows: Windows | Mixture | Stream,
         config: BcConfig,
         optim: OptimConfig,
         *,
@@ -104,8 +105,18 @@ class BehaviourCloning:
                 f"the data has {found} frames, the saved state was trained on {wanted}. "
                 "Restore the data, or train anew in another run directory."
             )
-        for update in count(start.update):
-            yield to_device(self.windows.gather(self.ranks.rows(self._frames(update))), self.device)
+        for batch in self._batches(self.windows, start.update):
+            yield to_device(batch, self.device)
+
+    def _batches(self, windows: Windows | Mixture | Stream, update: int) -> Iterator[NumpyBatch]:
+        if not isinstance(windows, Stream):
+            return (windows.gather(self.ranks.rows(self._frames(number))) for number in count(update))
+        if not self.ranks.alone:
+            raise ConfigError(
+                f"--data.ingest.stream: is read by one process, and there are {self.ranks.size}. Start one, or read "
+                "the data set in."
+            )
+        return windows.batches(update)
 
     def turn_to(self, update: int, factors: Sequence[float]) -> None:
         """Draw the sources of a mixture by their weights times these factors, from this update on.

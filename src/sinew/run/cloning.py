@@ -91,9 +91,12 @@ def train_phase(config: RunConfig, rundir: RunDir, known: Lessons, *, command: s
             f"--recipe.kind {config.recipe.kind}: needs a world to act in; recordings are learned with bc."
         )
     check_labels(config.recipe.augment, policy.config, known.spec)
+    stream = known.stream(rundir.data / "parts", batch=config.recipe.batch, seed=config.seed)
+    if stream is not None:
+        say(f"  {len(stream.parts(0))} parts an epoch, read in one after another; frames are mixed within a part")
     recipe = BehaviourCloning(
         policy,
-        known.windows(held_out=False),
+        stream or known.windows(held_out=False),
         config.recipe,
         config.optim,
         updates=config.loop.updates,

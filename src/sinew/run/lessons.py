@@ -22,6 +22,7 @@ from sinew.data.layout import Record
 from sinew.data.mixture import Mixture, Part
 from sinew.data.stats import statistics, statistics_of
 from sinew.data.store import Store
+from sinew.data.stream import Stream
 from sinew.data.windows import Windows
 from sinew.deploy.load import checkpoint_of
 from sinew.models.config import PolicyConfig
@@ -77,12 +78,12 @@ class Lessons:
     @property
     def records(self) -> list[Record]:
         """The log of all data sets, one after another."""
-        return [record for store in self.stores for record in store.records]
+        return [record for one in self.recorded for record in one.numbers.records]
 
     @property
     def num_frames(self) -> int:
         """Frames of all data sets, held-out ones included."""
-        return sum(store.num_frames for store in self.stores)
+        return sum(one.numbers.num_frames for one in self.recorded)
 
     def splits(self) -> dict[str, dict[str, list[str]]]:
         """Return by data set the names of the episodes that are learned from and of those that are held out."""
@@ -90,7 +91,7 @@ class Lessons:
         splits: dict[str, dict[str, list[str]]] = {}
         for one in self.recorded:
             found = splits[one.name] = {name: [] for name in names.values()}
-            for number, record in enumerate(one.store.records):
+            for number, record in enumerate(one.numbers.records):
                 found[names[record.held_out]].append(record.id or f"episode {number}")
         return splits
 
@@ -110,6 +111,19 @@ class Lessons:
         mix = self.mix or MixConfig()
         power = 0.0 if held_out else mix.task_power
         return Mixture(parts, temperature=mix.temperature, stages=mix.stages, task_power=power)
+
+    def stream(self, path: Path, *, batch: int, seed: int) -> Stream | None:
+        """Return the batches to learn from where they are read in by parts, which lie at ``path`` meanwhile."""
+        streamed = self.recorded[0].streamed
+        if streamed is None:
+            return None
+        ticks, steps, looks = self.policy.history, self.policy.horizon, NEXT in (self.policy.grounding.states or ())
+
+        def cut(store: Store) -> Windows:
+            labels = {NEXT: next_states(store)} if looks else None
+            return Windows([store], history=ticks, horizon=steps, labels=labels)
+
+        return streamed.stream(path, cut, batch=batch, seed=seed)
 
     def _factors(self, one: Recorded) -> NDArray[np.float32] | None:
         """Return what the loss of each training episode is multiplied by, (E,)."""
@@ -191,6 +205,8 @@ def _images(one: Recorded, *, hindsight: bool) -> dict[str, NDArray[np.float32]]
 
     Where they said that the point is hidden or that the sentence names none, hindsight has no say.
     """
+    if one.streamed is not None:  # what hindsight sees in images it sees in all of them together
+        return {}
     path = labels_path(one.path)
     clicked = image_targets(one.store, path) if path.exists() else {}
     if not hindsight:
@@ -202,7 +218,9 @@ def _images(one: Recorded, *, hindsight: bool) -> dict[str, NDArray[np.float32]]
 
 
 def _num_clicked(one: Recorded) -> int:
-    """Return in how many frames people said something."""
+    """Return in how many frames people said something that is used."""
+    if one.streamed is not None:
+        return 0
     return len({(label.episode, label.frame) for label in read(labels_path(one.path)).values()})
 
 
@@ -245,10 +263,11 @@ def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | No
 
 def _statistics(lessons: Lessons, source: VLAPolicy | None) -> dict[str, Statistics]:
     """Return the statistics of the recordings; for points without labels those of the other policy, or neutral ones."""
-    found = {**statistics(lessons.stores, targets=()), **action_statistics(lessons.policy, lessons.stores)}
+    stores = [one.numbers for one in lessons.recorded]
+    found = {**statistics(stores, targets=()), **action_statistics(lessons.policy, stores)}
     for name, size in lessons.policy.grounding.points:
         if name in lessons.labelled:
-            found[f"targets.{name}"] = statistics_of(_training(lessons.recorded, lessons.labels, name))
+            found[f"targets.{name}"] = statistics_of(_rows_of(lessons, name))
             continue
         mean, std = np.zeros(size, np.float32), np.ones(size, np.float32)
         if source is not None and dict(source.config.grounding.points).get(name) == size:
@@ -256,6 +275,15 @@ def _statistics(lessons: Lessons, source: VLAPolicy | None) -> dict[str, Statist
             std = source.normalizer.get_buffer(f"targets_{name}_std").numpy()
         found[f"targets.{name}"] = Statistics(mean, std, mean - std, mean + std, mean - std, mean + std, 0)
     return found
+
+
+def _rows_of(lessons: Lessons, name: str) -> NDArray[np.float32]:
+    """Return the labels of one name in all training frames."""
+    streamed = lessons.recorded[0].streamed
+    if streamed is None:
+        return _training(lessons.recorded, lessons.labels, name)
+    store = streamed.numbers
+    return (next_states(store) if name == NEXT else np.asarray(store.column(f"targets.{name}")))[_learned(store)]
 
 
 def _pointing(

@@ -15,9 +15,11 @@ from sinew.core.types import RobotSpec
 from sinew.data.config import DataConfig, IngestConfig, SourceConfig
 from sinew.data.formats.hub import located
 from sinew.data.formats.ingest import held_out, kept_qualities, open_dataset, open_source, robot_of
+from sinew.data.formats.source import Progress
 from sinew.data.labels import labels_path
 from sinew.data.reading import Reading
 from sinew.data.store import Store
+from sinew.data.streamed import Streamed, open_streamed
 from sinew.deploy.load import checkpoint_of
 from sinew.models.transfer import check_body
 from sinew.run.screen import counting, say
@@ -38,6 +40,7 @@ class Recorded:
         path: where it was named. store: its episodes.
         weight: factor on how often it is drawn.
         quality: 0 .. 1, of each episode of the store; None where it is not asked for, or not known.
+        streamed: a data set that is read in by parts; the store then holds what is measured on.
     """
 
     name: str
@@ -45,6 +48,12 @@ class Recorded:
     store: Store
     weight: float = 1.0
     quality: tuple[float, ...] | None = None
+    streamed: Streamed | None = None
+
+    @property
+    def numbers(self) -> Store:
+        """State and actions of all episodes; images too where these lie here."""
+        return self.store if self.streamed is None else self.streamed.numbers
 
 
 def data_of(config: RunConfig) -> DataConfig:
@@ -81,11 +90,11 @@ def read_in(config: RunConfig, root: Path) -> tuple[RunConfig, tuple[Recorded, .
         path = Path(source.path)
         sized = dataclasses.replace(way, image_size=way.image_size or size)
         with counting("episodes") as count:
-            store = open_dataset(path, into=root / "data", config=sized, on_progress=count)
+            store, streamed = _open(data, path, root / "data", sized, count)
         _read_log(store, path, way)
         _check_spec(store)
         quality = None if data.quality is None else kept_qualities(path)
-        recorded.append(Recorded(name, path, store, source.weight, quality))
+        recorded.append(Recorded(name, path, store, source.weight, quality, streamed))
         prints.append(_fingerprint(recorded[-1]))
     _check_quality(data, recorded)
     _check_one_robot(recorded)
@@ -95,6 +104,27 @@ def read_in(config: RunConfig, root: Path) -> tuple[RunConfig, tuple[Recorded, .
         sources = [dataclasses.replace(one, fingerprint=now) for one, now in zip(data.sources, prints, strict=True)]
         known = dataclasses.replace(data, mix=dataclasses.replace(data.mix, sources=tuple(sources)))
     return dataclasses.replace(config, data=known), tuple(recorded)
+
+
+def _open(
+    data: DataConfig, path: Path, into: Path, config: IngestConfig, on_progress: Progress
+) -> tuple[Store, Streamed | None]:
+    """Read a data set in, whole or as far as a stream needs it.
+
+    Raises:
+        ConfigError: a stream is asked for beside what it cannot do.
+    """
+    if config.stream is None:
+        return open_dataset(path, into=into, config=config, on_progress=on_progress), None
+    wrong = {"several data sets": data.mix is not None, "--data.quality": data.quality is not None}
+    wrong |= {f"--data.labels {data.labels}": data.labels == "image"}
+    if any(wrong.values()):
+        raise ConfigError(
+            f"--data.ingest.stream {config.stream:g}: reads one data set by parts, which does not go together with "
+            f"{' and '.join(name for name, found in wrong.items() if found)}. Leave one out."
+        )
+    streamed = open_streamed(path, into=into, config=config, on_progress=on_progress)
+    return streamed.sample, streamed
 
 
 def _check_init(start: str, paths: Sequence[Path], ways: Sequence[IngestConfig]) -> None:
@@ -120,11 +150,13 @@ def _names(sources: Sequence[SourceConfig]) -> list[str]:
 
 
 def _fingerprint(one: Recorded) -> str:
-    records = [[record.crc, record.held_out, record.instruction] for record in one.store.records]
+    records = [[record.crc, record.held_out, record.instruction] for record in one.numbers.records]
     labels = labels_path(one.path)
     clicks = labels.read_text(encoding="utf-8") if labels.exists() else ""
-    quality = () if one.quality is None else (one.quality,)
-    return digest(to_dict(one.store.spec), records, clicks, *quality)
+    further = () if one.quality is None else (one.quality,)
+    if one.streamed is not None:
+        further = (one.numbers.path.name,)  # which knows the files of the images
+    return digest(to_dict(one.store.spec), records, clicks, *further)
 
 
 def _check_quality(data: DataConfig, recorded: Sequence[Recorded]) -> None:

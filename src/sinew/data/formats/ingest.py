@@ -122,18 +122,18 @@ def open_dataset(
     config = config or IngestConfig()
     if (path / "store.json").exists():
         return _open_masked(path, into) if mask_path(path).exists() else Store.open(path)
-    _check_config(config)
+    check_asked(config)
     whole = open_source(path)
     spec = robot_of(whole, config)
     source = through_mask(whole)
-    _check_instructions(source, spec, config)
+    check_instructions(source, spec, config)
     layout = _layout(source, spec, config)
     kept = ["films"] if layout.films else ["jpeg"] if layout.jpeg else []
-    how = [VERSION, config.held_out, config.instruction, _contents(source), *kept]
+    how = [VERSION, config.held_out, config.instruction, contents(source), *kept]
     key = digest(spec, how)
     final = into / f"{path.resolve().stem}-{key}"
     if not final.exists():
-        _ingest(source, spec, config, final, layout, on_progress=on_progress or (lambda _done, _wanted: None))
+        read_into(source, spec, config, final, layout, on_progress=on_progress or (lambda _done, _wanted: None))
     return Store.open(final)
 
 
@@ -239,9 +239,15 @@ def _layout(source: Readable, spec: RobotSpec, config: IngestConfig) -> Layout:
     return Layout({}, tuple(sorted(spec.sensors)), jpeg=jpeg, films=films)
 
 
-def _ingest(
+def read_into(
     source: Readable, spec: RobotSpec, config: IngestConfig, final: Path, layout: Layout, *, on_progress: Progress
 ) -> None:
+    """Read a data set into a store that gets its name when it is whole; a killed call goes on with the next one.
+
+    Raises:
+        DataError: damaged data, named by file, episode and frame; or another process does the same.
+        SinewError: the disk is full; what was read stays.
+    """
     partial = final.with_name(f"{final.name}.partial")
     frames = sum(source.lengths)
     per_frame = sum(column.frame_bytes for column in columns_of(spec, layout).values())
@@ -292,14 +298,19 @@ def read_episode(
     return episode
 
 
-def _contents(source: Readable) -> list[list[object]]:
+def contents(source: Readable) -> list[list[object]]:
     """List the files by name inside the data set, size and time of change."""
     root = source.path.parent
     stats = [(file.relative_to(root).as_posix(), file.stat()) for file in source.files]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in sorted(stats, key=lambda item: item[0])]
 
 
-def _check_config(config: IngestConfig) -> None:
+def check_asked(config: IngestConfig) -> None:
+    """Refuse settings that mean nothing.
+
+    Raises:
+        ConfigError: with what is wanted.
+    """
     if not 0 <= config.held_out < 1:
         raise ConfigError(f"held_out is {config.held_out:g}; a share from 0 to below 1 is wanted.")
     if config.raw_gb is not None and config.raw_gb < 0:
@@ -310,7 +321,12 @@ def _check_config(config: IngestConfig) -> None:
         raise ConfigError("instruction is empty; write the sentence that the episodes show, or leave it out.")
 
 
-def _check_instructions(source: Readable, spec: RobotSpec, config: IngestConfig) -> None:
+def check_instructions(source: Readable, spec: RobotSpec, config: IngestConfig) -> None:
+    """Refuse episodes that say nothing to a robot that sees.
+
+    Raises:
+        DataError: some have no sentence, and none was given for all of them.
+    """
     if not spec.cameras:  # who sees nothing is told nothing: reinforcement learning from states
         return
     silent = [f"episode {number}" for number, text in enumerate(source.instructions) if not text.strip()]

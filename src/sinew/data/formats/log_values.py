@@ -148,7 +148,7 @@ def _flat(value: Any, where: str) -> list[NDArray[np.float32]]:  # noqa: ANN401
     if isinstance(value, list):
         return [part for item in value for part in _flat(item, where)]
     if isinstance(value, (bool, int, float, np.ndarray)):
-        with np.errstate(over="ignore"):  # what becomes infinite is refused by the episode's own check
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by the episode's own check
             try:
                 return [np.atleast_1d(np.asarray(value, np.float64)).astype(np.float32)]
             except (OverflowError, ValueError) as error:

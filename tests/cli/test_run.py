@@ -71,10 +71,13 @@ def test_a_policy_runs_on_a_robot_and_is_recorded(place: Path, capsys: pytest.Ca
     assert f"{len(written)} episodes recorded in episodes" in shown
 
 
-def test_an_artefact_runs_on_a_robot(place: Path, exported: Export, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+def test_an_artefact_runs_on_a_robot(
+    place: Path, exported: Export, ahead: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     _, artefact = exported("mlp")
     words = ["run", str(artefact), "--robot", "line_robot.py:Line", "--seconds", "0.4", "--limits", "limits.json"]
-    assert main([*words, "--budget", "0.9"]) == 0
+    assert main([*words, "--budget", "0.9", *(["--ahead"] if ahead else [])]) == 0
     assert "ended: time is up." in capsys.readouterr().out
 
 

@@ -35,6 +35,7 @@ class RunOptions:
         record: directory to which episodes are written.
         budget: share of a tick in which frame and answer must have come.
         stale_ticks: how often in a row a frame may come again before the camera counts as frozen; 0 never looks.
+        ahead: predict the next chunk while this one is executed, for a policy that is slower than a tick.
         device: of the policy; auto, cpu, cuda or mps.
     """
 
@@ -48,26 +49,30 @@ class RunOptions:
     record: Path | None = None
     budget: float = 0.8
     stale_ticks: int = 2
+    ahead: bool = False
     device: str = "auto"
 
 
 def run(words: list[str]) -> int:
     """Run a policy on a robot; 1 when robot or policy failed, 130 when it was stopped by a signal."""
+    from sinew.deploy.ahead import Ahead, predicting
     from sinew.deploy.load import load_policy
-    from sinew.deploy.watchdog import PolicyProcess
+    from sinew.deploy.watchdog import PolicyProcess, answering
 
     options = tyro.cli(RunOptions, args=words, prog="sinew run")
     for name in ("hz", "seconds"):
         value = getattr(options, name)
         if value is not None and value <= 0:
             raise ConfigError(f"--{name} {value:g}: give a number above 0.")
-    policy = PolicyProcess(functools.partial(load_policy, options.path.absolute(), device=options.device))
+    load = functools.partial(load_policy, options.path.absolute(), device=options.device)
+    policy = PolicyProcess(load, answer=predicting if options.ahead else answering)
     try:
         spec = _rated(policy.spec, options.hz)
         guard = _guard(options, spec)
         robot = find_robot(options.robot)
         try:
-            report = _drive(options, robot, spec, policy, guard)
+            asked = Ahead(policy, policy.execute) if options.ahead else policy
+            report = _drive(options, robot, spec, asked, guard)
         finally:
             close = getattr(robot, "close", None)
             if callable(close):

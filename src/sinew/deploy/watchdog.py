@@ -135,32 +135,41 @@ class PolicyProcess:
         load: makes the policy; called in the new process, so it must be picklable, such as
             ``functools.partial(load_policy, path)``.
         timeout_s: to start and load within.
+        answer: makes of the policy what answers questions; picklable too.
 
     Attributes:
         spec: the robot that the policy was made for.
+        execute: steps of a chunk that it runs before it predicts again.
         pid: of the process.
 
     Raises:
         SinewError: it could not be loaded.
     """
 
-    def __init__(self, load: Callable[[], Policy], *, timeout_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Any],
+        *,
+        timeout_s: float = 600.0,
+        answer: Callable[[Any], Callable[[Any], Any]] = answering,
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._channel, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(load, theirs), daemon=True, name="policy")
+        self._process = context.Process(target=_serve, args=(load, answer, theirs), daemon=True, name="policy")
         self._process.start()
         theirs.close()
         self.pid = self._process.pid or 0
         self.busy = True
         loaded = self.answer(timeout_s)
-        if not isinstance(loaded, RobotSpec):
+        if not isinstance(loaded, tuple):
             self.close()
             raise WorkerError(
                 f"the policy was not loaded within {timeout_s:g} s. Give it more time, or a faster device."
             )
-        self.spec: RobotSpec = loaded
+        self.spec: RobotSpec = loaded[0]
+        self.execute: int = loaded[1]
 
-    def ask(self, question: Question) -> None:
+    def ask(self, question: Any) -> None:  # noqa: ANN401  (what ``answer`` takes)
         """Put a question.
 
         Raises:
@@ -172,7 +181,7 @@ class PolicyProcess:
         except OSError as error:
             raise self._death() from error
 
-    def answer(self, timeout_s: float) -> Any | None:  # noqa: ANN401  (a spec first, then actions (A,))
+    def answer(self, timeout_s: float) -> Any | None:  # noqa: ANN401  (spec and execute first, then actions)
         """Return the answer if it is there in time, else None.
 
         Raises:
@@ -204,7 +213,7 @@ class PolicyProcess:
         return WorkerError(f"the policy's process died{how}")
 
 
-def _serve(load: Callable[[], Policy], channel: Connection) -> None:
+def _serve(load: Callable[[], Any], answer_of: Callable[[Any], Callable[[Any], Any]], channel: Connection) -> None:
     """Load a policy and answer until the other end is gone; runs in the new process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -212,8 +221,9 @@ def _serve(load: Callable[[], Policy], channel: Connection) -> None:
     except SinewError as error:
         channel.send((None, str(error)))
         return
-    answer = answering(policy)
-    channel.send((policy.spec, ""))
+    answer = answer_of(policy)
+    queue = getattr(policy, "queue", None)
+    channel.send(((policy.spec, 1 if queue is None else queue.execute), ""))
     while True:
         try:
             question = channel.recv()

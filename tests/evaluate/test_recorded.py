@@ -10,7 +10,7 @@ import pytest
 
 from sinew.evaluate.chart import Curve
 from sinew.evaluate.offline import OfflineError, Replay
-from sinew.evaluate.recorded import HEIGHT, WIDTH, RecordedContent, render, traces, write_recorded
+from sinew.evaluate.recorded import HEIGHT, WIDTH, RecordedContent, render, scales, traces, write_recorded
 
 ERROR = OfflineError(
     action=("dx", "grip"),
@@ -85,8 +85,18 @@ def test_bare_content_is_enough() -> None:
     assert "Learning" not in page
 
 
+def test_all_episodes_are_drawn_on_one_scale_for_each_action() -> None:
+    wide = dataclasses.replace(REPLAY, recorded=tuple((10 * dx, grip) for dx, grip in REPLAY.recorded))
+    limits = scales([REPLAY, wide])
+    narrow, large = traces(REPLAY, limits), traces(wide, limits)
+    assert (narrow[0].top, narrow[0].bottom) == (large[0].top, large[0].bottom)
+    assert narrow[0].recorded != traces(REPLAY, scales([REPLAY]))[0].recorded
+    page = render(dataclasses.replace(CONTENT, replays=(REPLAY, wide)))
+    assert page.count(f'aria-label="dx from {large[0].bottom} to {large[0].top} m') == 2
+
+
 def test_a_trace_is_drawn_within_its_box_and_names_its_error() -> None:
-    first, second = traces(REPLAY)
+    first, second = traces(REPLAY, scales([REPLAY]))
     assert (first.name, first.unit, first.top, first.bottom) == ("dx", "m", "0.04", "0")
     assert float(first.error) == pytest.approx(0.01 / 3, rel=0.01)
     assert float(second.error) == pytest.approx(1 / 3, rel=0.01)

@@ -83,7 +83,7 @@ def render(content: RecordedContent) -> str:
         .render(
             content=content,
             rows=_rows(content),
-            replays=[(item, traces(item)) for item in content.replays],
+            replays=[(item, traces(item, scales(content.replays))) for item in content.replays],
             learning=_learning(content),
             lines=_lines(content.curves),
             config=json.dumps(content.config, indent=2, ensure_ascii=False) if content.config else "",
@@ -91,13 +91,19 @@ def render(content: RecordedContent) -> str:
     )
 
 
-def traces(replay: Replay) -> tuple[Trace, ...]:
-    """Return the drawings of an episode, one for each action."""
+def scales(replays: Sequence[Replay]) -> tuple[tuple[float, float], ...]:
+    """Return lowest and highest value of each action over all episodes, recorded or predicted; of the same robot."""
+    rows = [row for replay in replays for row in (*replay.recorded, *replay.predicted)]
+    return tuple((min(values), max(values)) for values in zip(*rows, strict=True))
+
+
+def traces(replay: Replay, limits: Sequence[tuple[float, float]]) -> tuple[Trace, ...]:
+    """Return the drawings of an episode, one for each action, from the lower to the upper limit of that action."""
     every: list[Trace] = []
     for place, (name, unit) in enumerate(zip(replay.action, replay.units, strict=True)):
         recorded = [row[place] for row in replay.recorded]
         predicted = [row[place] for row in replay.predicted]
-        low, high = min(recorded + predicted), max(recorded + predicted)
+        low, high = limits[place]
         error = sum(abs(one - two) for one, two in zip(recorded, predicted, strict=True)) / len(recorded)
         paths = [_path(values, low, high) for values in (recorded, predicted)]
         every.append(

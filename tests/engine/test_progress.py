@@ -82,6 +82,14 @@ def test_plain_output_is_rare_but_has_first_and_last() -> None:
     assert lines[2] == "[careful]"
 
 
+def test_a_score_is_told_as_what_it_is() -> None:
+    progress = Progress(200)
+    progress.tell_scores_as("error", lambda score: f"{-score:g} m")
+    for score in (-0.25, -0.5):
+        progress.show({**ROW, "score": score})
+    assert "error 0.5 m (best 0.25 m)" in progress.line(ROW)
+
+
 def test_live_line_on_a_terminal_shows_loss_and_score() -> None:
     stream = io.StringIO()
     with Progress(200, console=Console(file=stream, width=200, force_terminal=True)) as progress:

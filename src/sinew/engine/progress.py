@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -88,7 +88,12 @@ class Progress:
         self._losses: deque[float] = deque(maxlen=RECENT)
         self._printed = float("-inf")
         self._scores: list[float] = []
+        self.tell_scores_as("score", "{:.3g}".format)
         self._faults: list[str] = []
+
+    def tell_scores_as(self, name: str, text: Callable[[float], str]) -> None:
+        """Say from now on what a score means, where it is no rate of success: its name, and its value in words."""
+        self._score_name, self._score_text = name, text
 
     def __enter__(self) -> Progress:
         """Start the live lines, on a terminal."""
@@ -156,7 +161,8 @@ class Progress:
                 yield f"{name} {row[key]:.2g}"
         if self._scores:
             best = max(self._scores)
-            yield f"score {self._scores[-1]:.3g}" + (f" (best {best:.3g})" if best > self._scores[-1] else "")
+            last = f"{self._score_name} {self._score_text(self._scores[-1])}"
+            yield last + (f" (best {self._score_text(best)})" if best > self._scores[-1] else "")
         if row.get("skipped"):
             yield f"{row['skipped']} skipped"
 

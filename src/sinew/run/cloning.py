@@ -28,7 +28,7 @@ from sinew.run import RunConfig
 from sinew.run.clock import Clock
 from sinew.run.following import followed
 from sinew.run.lessons import Lessons, build, lessons
-from sinew.run.offline import FILE, OfflineRecord, OfflineTryout, in_words, load, measure
+from sinew.run.offline import FILE, OfflineRecord, OfflineTryout, error_of, in_words, load, measure
 from sinew.run.parts import check_labels, pick_device
 from sinew.run.recordings import Recorded, data_of
 from sinew.run.reporting import card_command, card_rows, curves_of
@@ -105,6 +105,7 @@ def train_phase(config: RunConfig, rundir: RunDir, known: Lessons, *, command: s
     )
     sources = _sources(recipe)
     with Progress(config.loop.updates, console=console) as progress, followed(config, rundir, progress) as on_log:
+        progress.tell_scores_as("held-out error", error_of)
         if world().is_main:
             runcard.start(rundir, _plan(config, known, command, sources), recipe.modules)
         tryout = OfflineTryout(config, rundir, recipe, lessons=known, note=progress.note)

@@ -111,8 +111,21 @@ class OfflineTryout:
 
 def in_words(found: OfflineError) -> str:
     """Return errors in one line."""
-    deaf = "" if found.alignment is None else f", {100 * found.alignment:+.0f} % under another sentence"
+    deaf = "" if found.alignment is None else f", {deafness(found.alignment)}"
     return f"action error {100 * found.score:.2f} % of the range, {100 * found.accuracy:.0f} % of steps right{deaf}"
+
+
+def error_of(score: float) -> str:
+    """Return in words what ``OfflineTryout`` gives: minus an error, so that more is better."""
+    return f"{-100 * score:.2f} %"
+
+
+def deafness(alignment: float) -> str:
+    """Return in words how the error changes under another episode's sentence."""
+    change = round(100 * alignment)
+    if not change:
+        return "no different under another sentence"
+    return f"{abs(change)} % {'worse' if change > 0 else 'better'} under another sentence"
 
 
 def choose(rundir: RunDir) -> Path:

@@ -64,6 +64,7 @@ class CollectOptions:
         tasks: of the world, those to record by hand; all by default.
         task: what to call the episodes in tables.
         seconds: longest episode that a person records.
+        limits: file with the limits of a shield between person and robot; by default the robot's own, if it has any.
         to: write the recording in this format too, such as lerobot, beside it.
     """
 
@@ -79,6 +80,7 @@ class CollectOptions:
     tasks: tuple[str, ...] | None = None
     task: str | None = None
     seconds: float = 60.0
+    limits: Path | None = None
     to: str | None = None
 
 

@@ -38,6 +38,7 @@ def by_hand(options: CollectOptions, config: RunConfig) -> int:
         seconds=options.seconds,
         tasks=options.tasks,
         task=options.task,
+        limits=options.limits,
     )
     exported = None if options.to is None else _place(plan.out, options.to)
     recorded = _record(options, config, plan)
@@ -56,6 +57,8 @@ def lines(recorded: Recorded) -> list[str]:
     said = [f"{recorded.path}: {recorded.episodes} episodes, {recorded.new} of them new{tasks}"]
     if recorded.unjudged:
         said.append("The last one was broken off: it is kept and counts as no success. To discard it: x, next time.")
+    if recorded.changed is not None:
+        said.append(f"The shield changed what was wanted in {recorded.changed} ticks; recorded is what was sent.")
     if recorded.episodes:
         said.append(f"Look at it:    sinew data info {recorded.path}")
     if recorded.episodes > 1:

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 from envs.fake_robot import SPEC, Slider
 from sinew.cli.main import main
+from sinew.cli.teleop import lines
+from sinew.core.config import to_dict
 from sinew.core.errors import ConfigError, DataError
+from sinew.core.files import write_json
 from sinew.core.types import NumpyObservation
 from sinew.data.formats.ingest import open_dataset, open_source, read_episode, robot_of
 from sinew.data.formats.recording import Recording
 from sinew.envs.tabletop.config import TabletopConfig
 from sinew.run.teleop.controls import Wish
-from sinew.run.teleop.loop import Plan, record, robot_for, understand, world_for
+from sinew.run.teleop.loop import Plan, record, robot_for, shield_for, understand, world_for
+from sinew.safety.limits import ShieldLimits
 
 WORLD = TabletopConfig(image_size=16, objects=2, colours=2, shapes=2, zones=1, mid_starts=0.0)
 
@@ -131,6 +135,45 @@ def test_a_robot_follows_between_episodes_and_an_interrupt_loses_nothing(tmp_pat
     np.testing.assert_allclose(found[0].action, [[0.05, 0.0]] * 4)  # within the bounds
     np.testing.assert_allclose(robot.commands[0], [0.05, 0.0])
     assert robot.stops == 1
+
+
+class Letting(Sliding):
+    """The same person, who lets go for a while."""
+
+    def __call__(self, obs: NumpyObservation) -> Any:  # noqa: ANN401
+        """Push, and let go from the fifth tick to the end."""
+        action, word = super().__call__(obs)
+        return (None if self.ticks >= 5 else action), word
+
+
+def test_teleoperation_goes_through_the_shield_where_the_robot_has_limits(tmp_path: Path) -> None:
+    robot = Slider()
+    robot.limits = ShieldLimits(("dx",), ("m",), (0.4,), (1.0,))  # type: ignore[attr-defined]
+    env = robot_for(robot, SPEC, "slide")
+    env.rate.period = 0.001
+    done = record(env, Letting(), Plan(tmp_path, task="slide"))
+    moves = [command[0] for command in robot.commands]
+    np.testing.assert_allclose(moves, [0.01, 0.02, 0.03, 0.04, 0.03, 0.02, 0.0], atol=1e-6)
+    assert done.changed == 4
+    source = Recording(tmp_path)
+    first = read_episode(source, 0, robot_of(source))
+    np.testing.assert_allclose(first.action[:, 0], moves[2:6], atol=1e-6)
+    assert "The shield changed what was wanted in 4 ticks" in " ".join(lines(done))
+
+
+def test_limits_of_a_file_come_before_the_robots_own_and_must_be_some(tmp_path: Path) -> None:
+    robot = Slider()
+    env = robot_for(robot, SPEC, "slide")
+    assert shield_for(env, None) is None
+    write_json(tmp_path / "limits.json", to_dict(ShieldLimits(("dx",), ("m",), (0.2,), (1.0,))))
+    robot.limits = tmp_path / "limits.json"  # type: ignore[attr-defined]
+    own = shield_for(env, None)
+    assert own is not None
+    assert own.limits.velocity == (0.2,)
+    robot.limits = 3.0  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="the robot's limits are float; ShieldLimits or the path of a file"):
+        shield_for(env, None)
+    assert shield_for(env, tmp_path / "limits.json") is not None
 
 
 def test_what_a_function_says_is_understood_or_refused() -> None:

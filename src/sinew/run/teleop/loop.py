@@ -22,6 +22,8 @@ from sinew.run.teleop.gamepad import GamepadTeleop
 from sinew.run.teleop.keyboard import KeyboardTeleop, Keys, words_of
 from sinew.run.teleop.screen import Screen
 from sinew.run.teleop.session import Session
+from sinew.safety.limits import ShieldLimits, load_limits
+from sinew.safety.shield import Shield
 
 Teleop = Callable[[NumpyObservation], Any]
 """Anything that says what a person wants: an action (A,), an action and a word, a ``Wish``, or None for nothing."""
@@ -38,6 +40,7 @@ class Recorded:
         episodes: in it now. new: recorded by this session.
         tasks: episodes by task.
         unjudged: the last one was broken off; it is kept, and counts as no success.
+        changed: ticks in which the shield changed what was wanted; None without a shield.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class Recorded:
     new: int
     tasks: dict[str, int]
     unjudged: bool = False
+    changed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Plan:
         seconds: longest episode.
         tasks: of the world, those to record; None for all.
         task: what to call all episodes in tables.
+        limits: of a shield between the person and the robot; None takes those that the robot or world itself has.
     """
 
     out: Path
@@ -64,6 +69,7 @@ class Plan:
     seconds: float = 60.0
     tasks: tuple[str, ...] | None = None
     task: str | None = None
+    limits: Path | None = None
 
 
 def world_for(config: EnvConfig) -> VecEnv:
@@ -88,6 +94,24 @@ def robot_for(robot: Any, spec: RobotSpec | None, instruction: str | None) -> Ro
     return RobotEnv(RobotIO(robot, spec, told), max_ticks=FOREVER)
 
 
+def shield_for(env: VecEnv, limits: Path | None) -> Shield | None:
+    """Return a shield with the limits of a file, or those that a robot or world has as ``limits``; else None.
+
+    Raises:
+        ConfigError: the limits are wrong.
+        SpecError: such a robot cannot be shielded.
+    """
+    own = getattr(env.robot.robot if isinstance(env, RobotEnv) else env, "limits", None)
+    found = own if limits is None else load_limits(limits)
+    if isinstance(found, str | Path):
+        found = load_limits(Path(found))
+    if found is not None and not isinstance(found, ShieldLimits):
+        raise ConfigError(
+            f"the robot's limits are {type(found).__name__}; ShieldLimits or the path of a file is wanted."
+        )
+    return None if found is None else Shield(found, env.spec)
+
+
 def record(env: VecEnv, teleop: str | Teleop, plan: Plan, *, device: Path | None = None) -> Recorded:
     """Record episodes until there are enough, or somebody ends it; whatever happens, what was kept is on the disk.
 
@@ -105,6 +129,7 @@ def record(env: VecEnv, teleop: str | Teleop, plan: Plan, *, device: Path | None
     real = isinstance(env, RobotEnv)
     if plan.tasks and set(plan.tasks) - set(env.tasks):
         raise ConfigError(f"--tasks {' '.join(plan.tasks)}: this world has {', '.join(env.tasks)}.")
+    guard = shield_for(env, plan.limits)
     with ExitStack() as stack:
         recorder = stack.enter_context(EpisodeRecorder(plan.out, env.spec, source="teleop"))
         before = recorder.num_episodes
@@ -117,6 +142,7 @@ def record(env: VecEnv, teleop: str | Teleop, plan: Plan, *, device: Path | None
             follows=real,
             task=plan.task or (env.robot.instruction if isinstance(env, RobotEnv) else None),
         )
+        session.guard = guard
         if isinstance(env, RobotEnv):
             stack.callback(env.robot.stop)
         stack.callback(session.close)
@@ -127,7 +153,8 @@ def record(env: VecEnv, teleop: str | Teleop, plan: Plan, *, device: Path | None
         with suppress(KeyboardInterrupt):  # that is how one ends
             _run(session, driver, screen, paced=real)
     tasks = {name: count for name, count in recorder.tasks.items() if count}
-    return Recorded(plan.out, recorder.num_episodes, recorder.num_episodes - before, tasks, session.unjudged)
+    changed = None if guard is None else session.changed
+    return Recorded(plan.out, recorder.num_episodes, recorder.num_episodes - before, tasks, session.unjudged, changed)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sinew.core.types import NumpyObservation, VecEnv
 from sinew.data.recorder import EpisodeRecorder, Frame, within
 from sinew.run.teleop.controls import Word
+from sinew.safety.hold import Guard
 
 Phase = Literal["ready", "recording", "judging"]
 """Waiting for a start, driving, or stopped and waiting for a verdict."""
@@ -39,6 +40,8 @@ class Session:
         proposal: what the world says of the episode that stopped, None where it says nothing.
         ticks: of the episode. action: (A,) sent last. scenes: how many were shown, the one at hand included.
         unjudged: the session was closed in the middle of an episode.
+        guard: to be set by whoever wants one: has the last word on what is sent, such as a ``Shield``.
+        changed: ticks in which it stepped in.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Session:
     ) -> None:
         self.env, self.recorder, self.wanted, self.longest = env, recorder, wanted, longest
         self.follows, self.task = follows, task
+        self.guard: Guard | None = None
+        self.changed = 0
         self.tasks = tuple(tasks or env.tasks)
         self.over = wanted is not None and recorder.num_episodes >= wanted
         self.phase: Phase = "ready"
@@ -109,11 +114,15 @@ class Session:
     # ------------------------------------------------------------------------------- what time does
 
     def tick(self, action: NDArray[np.float32] | None) -> None:
-        """Let one tick pass: move, and record when recording; without an action nothing moves and nothing is kept."""
-        if action is None or (self.phase != "recording" and not self.follows):
+        """Let one tick pass: move, and record when recording.
+
+        Without an action nothing moves and nothing is kept, but that a guard first brakes what still moves.
+        """
+        if self.phase != "recording" and not self.follows:
             return
-        sent = within(self.env.spec, action)
-        seen = self.obs
+        sent, seen = self._guarded(action), self.obs
+        if sent is None:
+            return
         result = self.env.step(sent[None], [0])
         self.obs, self.action = result.obs, sent
         if self.phase != "recording":
@@ -124,6 +133,18 @@ class Session:
             self._stop(f"{result.note[0].capitalize()}.", proposal=bool(result.success[0]))
         elif self.ticks >= self.longest:
             self._stop("Out of time.", proposal=None)
+
+    def _guarded(self, action: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        """Return what is sent (A,), None for nothing."""
+        wanted = None if action is None else within(self.env.spec, action)
+        if self.guard is None:
+            return wanted
+        state = self.obs.state[:, -1]
+        if wanted is None:
+            return None if self.guard.at_rest() else self.guard.brake(state)[0]
+        sent = self.guard.filter(wanted[None], state)[0]
+        self.changed += bool(self.guard.last.reasons[0])
+        return sent
 
     def close(self) -> None:
         """Keep what was proposed to be kept; an episode that is still driven is kept without a verdict."""
@@ -174,3 +195,5 @@ class Session:
         self.obs: NumpyObservation = self.env.reset([self.state_id], [0])
         self.phase, self.note, self.proposal, self.ticks, self._ended = "ready", note, None, 0, False
         self.scenes += 1
+        if self.guard is not None:
+            self.guard.reset()

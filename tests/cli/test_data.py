@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data.formats.pairs import png, shard
-from data.formats.recordings import GOLDEN, SPEC, smooth_episode
+from data.formats.recordings import GOLDEN, SPEC, change_json, smooth_episode
 from sinew.cli.main import main
+from sinew.data.formats.hdf5 import Hdf5
 from sinew.data.formats.ingest import open_source
 from sinew.data.store import Store
 
@@ -83,3 +86,26 @@ def test_commands_are_listed_and_unknown_ones_refused(capsys: pytest.CaptureFixt
 def test_a_missing_data_set_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "info", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err == f"sinew: {tmp_path / 'none'}: no such data set.\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "count", "words"),
+    [
+        ({}, 3, "training          takes it: sinew train bc --data"),
+        ({"instruction": "", "task": ""}, 3, "refused: the instruction is empty in 3 of 3 episodes"),
+        ({}, 1, "refused: it has 1 episodes; at least 2 are needed"),
+    ],
+)
+def test_info_says_whether_training_would_take_it(
+    changes: dict[str, Any], count: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "demos.hdf5"
+    Hdf5.write(path, [dataclasses.replace(smooth_episode(number), **changes) for number in range(count)])
+    assert main(["data", "info", str(path)]) == 0
+    assert " ".join(words.split()) in " ".join(capsys.readouterr().out.split())
+
+
+def test_info_says_that_training_refuses_what_lacks_units(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change_json(store / "spec.json", action_units=["m", ""])
+    assert main(["data", "info", str(store)]) == 0
+    assert "refused: every state and action value needs a name and a unit; found action:" in capsys.readouterr().out

@@ -77,12 +77,15 @@ def test_labels_of_the_page_lie_beside_the_dataset_and_the_end_says_how_to_go_on
 def test_recordings_in_hdf5_are_labelled_beside_their_file(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("h5py")
     assert main(["data", "convert", str(dataset), "--to", "hdf5", "--out", "demos.hdf5"]) == 0
-    terminal = Terminal(["demos.hdf5", "--points", "target"], capsys)
+    flags = ["--instruction", "pick it up", "--image-size", "8", "8", "--out", "here"]
+    terminal = Terminal(["demos.hdf5", "--points", "target", *flags], capsys)
     url = terminal.url()
     send(f"{url}labels", {"labels": [{"item": 0, "point": "target", "state": "seen", "place": [0.5, 0.25]}]})
     send(f"{url}finish", {})
     assert terminal.end() == 0
     assert list(load(Path("demos.hdf5.labels.jsonl")).values()) == [{"target": (0.5, 0.25)}]
+    wanted = "--instruction 'pick it up' --data.ingest.image-size 8 8 --out here"
+    assert f"Train with them: sinew train bc --data demos.hdf5 {wanted}" in terminal.said
 
 
 @pytest.mark.parametrize(

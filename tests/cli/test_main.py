@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from sinew.cli.data import COMMANDS as DATA
 from sinew.cli.main import COMMANDS, main
 
 HEAVY = ("torch", "mujoco", "transformers", "matplotlib", "av")
@@ -55,6 +58,30 @@ def test_help_of_another_kind_shows_its_settings(capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "--recipe.batch" in shown
     assert "--recipe.rounds" not in shown
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *(f"data {name}" for name in DATA)])
+def test_every_command_tells_its_options_in_the_same_way(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if command in ("data", "list", "doctor"):
+        return
+    with suppress(SystemExit):
+        main([*command.split(), "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"usage: sinew {command} ")
+    assert (lines[1], lines[3], lines[4]) == ("", "", "options")
+    assert lines[2].endswith(".")
+    assert not any("╭" in line for line in lines)
+    named = [line for line in lines[5:] if re.match(r"  (--|[A-Z])", line)]
+    assert len(named) >= len(lines[5:]) - 2
+    assert all(re.match(r"  \S+(, --\S+)? {2,}\S", line) for line in named)  # each says what it means
+
+
+def test_help_of_collecting_shows_no_settings_of_a_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["collect", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--collect.noise" in shown
+    assert "settings of every preset" in shown
+    assert not re.search(r"--(policy|recipe|optim|loop|evaluate)\.", shown)
 
 
 def test_full_help_shows_the_rest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ import tyro
 from sinew.cli import quality
 from sinew.cli.label import label
 from sinew.cli.recover import recover
-from sinew.core.errors import ConfigError, DataError
+from sinew.cli.words import read
+from sinew.core.errors import ConfigError, DataError, SinewError
 from sinew.data.config import IngestConfig
 
 if TYPE_CHECKING:
@@ -76,11 +78,12 @@ def info(words: list[str]) -> int:
     from sinew.data.formats.hub import located
     from sinew.data.mask import mask_path
 
-    options = tyro.cli(InfoOptions, args=words, prog="sinew data info")
+    options = read(InfoOptions, words, "sinew data info")
     lines = list(describe(options.path, options.spec))
     mask = mask_path(located(options.path))
     if mask.exists():
         lines.append(("mask", f"{mask}; training learns only from what it keeps (sinew data filter)"))
+    lines += training(options)
     width = max(len(name) for name, _ in lines) + 2
     print("\n".join(f"{name:<{width}}{text}" for name, text in lines))
     return 0
@@ -91,7 +94,7 @@ def convert(words: list[str]) -> int:
     from sinew.data.formats import export
     from sinew.data.text_info import convert_text, is_text
 
-    options = tyro.cli(ConvertOptions, args=words, prog="sinew data convert")
+    options = read(ConvertOptions, words, "sinew data convert")
     config = IngestConfig(spec=options.spec, image_size=options.image_size, instruction=options.instruction)
 
     def report(written: int, total: int) -> None:
@@ -143,6 +146,29 @@ def describe(path: Path, spec: Path | None) -> Iterator[tuple[str, str]]:
         yield "robot", f"not complete\n{error}"
         return
     yield from _describe_robot(robot, source)
+
+
+def training(options: InfoOptions) -> Iterator[tuple[str, str]]:
+    """Yield whether ``sinew train`` would take a data set, and why it would not; nothing of images with text."""
+    from sinew.data.dataset import open_any
+    from sinew.data.formats.hub import located
+    from sinew.data.text_info import is_text
+    from sinew.run.recordings import refusals
+
+    if is_text(options.path):
+        return
+    spec = [] if options.spec is None else ["--spec", str(options.spec)]
+    command = shlex.join(["sinew", "train", "bc", "--data", str(options.path), *spec])
+    try:
+        dataset = open_any(located(options.path), IngestConfig(spec=options.spec))
+    except SinewError:  # which has been told
+        yield "training", "refused until the robot is told completely"
+        return
+    found = list(refusals(dataset.spec, dataset.instructions))
+    for text in found:
+        yield "training", f"refused: {text}"
+    if not found:
+        yield "training", f"takes it: {command}"
 
 
 def _describe_store(path: Path) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from sinew.cli.words import read
 from sinew.core.errors import ConfigError
 
 
@@ -33,7 +34,7 @@ class ExportOptions:
 
 def export(words: list[str]) -> int:
     """Export a policy; 1 when the artefact is not the same policy."""
-    options = tyro.cli(ExportOptions, args=words, prog="sinew export")
+    options = read(ExportOptions, words, "sinew export")
     if options.episodes < 0:
         raise ConfigError(f"--episodes {options.episodes}: 0 or more is wanted.")
 

@@ -12,6 +12,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from sinew.cli.words import read
 from sinew.core.errors import ConfigError, DataError
 from sinew.core.history import History
 from sinew.core.observed import check_observation
@@ -46,7 +47,7 @@ class InferOptions:
 
 def infer(words: list[str]) -> int:
     """Print a chunk."""
-    options = tyro.cli(InferOptions, args=words, prog="sinew infer")
+    options = read(InferOptions, words, "sinew infer")
 
     from sinew.deploy.load import load_policy
 
@@ -107,7 +108,7 @@ def as_lines(answer: Mapping[str, Any]) -> Iterator[str]:
             f"  {name:<6}" + "  ".join(f"{value:>{width}}" for value, width in zip(values, widths, strict=True)) + mark
         )
     for name, point in answer["points"].items():
-        yield f"  it sees {name} at {', '.join(f'{value:.4f}' for value in point)}"
+        yield f"  it sees {name} at {', '.join(f'{value:.4f}' for value in point)} [m], in the robot's frame"
 
 
 def _read_image(path: Path) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import tyro
 
+from sinew.cli.words import read
 from sinew.data.config import DataConfig, IngestConfig
 
 
@@ -46,7 +47,7 @@ class LabelOptions:
 
 def label(words: list[str]) -> int:
     """Serve the page until the person is done or presses Ctrl-C."""
-    options = tyro.cli(LabelOptions, args=words, prog="sinew data label")
+    options = read(LabelOptions, words, "sinew data label")
     from sinew.core.local_page import LocalPage
     from sinew.data.label_page import LabelPage
     from sinew.data.labels import labels_path
@@ -61,7 +62,7 @@ def label(words: list[str]) -> int:
         points=_names(options.points),
         cameras=_names(options.cameras),
         count=options.frames,
-        command=shlex.join(["sinew", "train", "bc", "--data", str(options.path)]),
+        command=shlex.join(["sinew", "train", "bc", "--data", str(options.path), *_same(options)]),
     )
     with LocalPage(page.get, page.post, port=options.port) as local:
         print(f"{len(page.items)} frames to label: {local.url}")
@@ -75,6 +76,20 @@ def label(words: list[str]) -> int:
             print()
     print(f"{page.labelled} of {len(page.items)} frames are labelled in {page.path}.\nTrain with them: {page.command}")
     return 0
+
+
+def _same(options: LabelOptions) -> list[str]:
+    """Return the flags with which training reads the same images and sentences from the same place."""
+    said: dict[str, list[str]] = {}
+    if options.spec is not None:
+        said["--spec"] = [str(options.spec)]
+    if options.instruction is not None:
+        said["--instruction"] = [options.instruction]
+    if options.image_size is not None:
+        said["--data.ingest.image-size"] = [str(side) for side in options.image_size]
+    if options.out != Path("runs"):
+        said["--out"] = [str(options.out)]
+    return [word for flag, words in said.items() for word in (flag, *words)]
 
 
 def _names(text: str) -> list[str]:

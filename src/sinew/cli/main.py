@@ -130,7 +130,10 @@ def evaluate(words: list[str]) -> int:
     from sinew import run
     from sinew.cli.options import EvaluateOptions
     from sinew.cli.resolve import world_of
+    from sinew.cli.words import read
 
+    if HELP & {*words} and "--env" not in words:
+        read(EvaluateOptions, words, "sinew evaluate")
     options, flags = tyro.cli(EvaluateOptions, args=words, prog="sinew evaluate", return_unknown_args=True)
     if flags and options.env is None:
         tyro.cli(EvaluateOptions, args=words, prog="sinew evaluate")  # which says what it does not know
@@ -145,12 +148,11 @@ def evaluate(words: list[str]) -> int:
 
 def report(words: list[str]) -> int:
     """Write a report again."""
-    import tyro
-
     from sinew import run
     from sinew.cli.options import ReportOptions
+    from sinew.cli.words import read
 
-    options = tyro.cli(ReportOptions, args=words, prog="sinew report")
+    options = read(ReportOptions, words, "sinew report")
     path = _existing(options.run)
     run.report(path)
     return 0
@@ -208,7 +210,7 @@ def _resolve(kind: type[Options], words: list[str], command: str) -> tuple[Optio
     if "--help-all" in words:
         rest = ["--help"]
     elif HELP & set(words):
-        print(short_help(kind, config, program))
+        print(short_help(kind, config, program, known=bool(options.preset or options.config)))
         return None
     return options, parse_flags(RunConfig, config, rest, f"{program} {options.preset or ''}".rstrip())
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import re
-from pathlib import Path
 from typing import Any
 
+from sinew.cli.options import CollectOptions
 from sinew.cli.resolve import KINDS
+from sinew.cli.words import entry, flag_of, help_page, meaning
 from sinew.run import RunConfig
 
 COMMON = (
@@ -37,43 +35,33 @@ COMMON = (
 """The settings that the short help shows; ``--help-all`` shows the rest."""
 
 
-def short_help(options: type[Any], config: RunConfig, command: str) -> str:
-    """Return the options and the common settings of a configuration, one line each."""
-    lines = [f"usage: {command} [PRESET] [flags]", "", (options.__doc__ or "").partition("\n")[0], "", "options"]
-    for item in dataclasses.fields(options):
-        lines += _entry(item.name, item.default, meaning(options, item.name))
-    lines += ["", f"settings of {config.name!r} (all of them: --help-all)"]
-    for where in COMMON:
+FOR_COLLECT = ("seed", "workers", "collect.episodes", "collect.mix", "collect.noise", "collect.held_out")
+"""Those that change what is recorded."""
+
+
+def short_help(options: type[Any], config: RunConfig, command: str, *, known: bool = True) -> str:
+    """Return the options and the common settings of a configuration, one line each.
+
+    Args:
+        options: dataclass of the command's options.
+        config: whose settings are shown.
+        command: what one types for it.
+        known: the configuration is that of a preset, not a stand-in for any.
+    """
+    lines = list(help_page(options, command, "[PRESET] [flags]"))
+    whose = f"settings of {config.name!r}" if known else "settings of every preset; name one to see its own"
+    lines += ["", f"{whose} (all of them: --help-all)"]
+    for where in FOR_COLLECT if options is CollectOptions else COMMON:
         owner, _, name = where.rpartition(".")
         part = _at(config, owner)
         if hasattr(part, name):
             kinds = KINDS.get(owner, {}) if name == "kind" else {}
             text = f"one of {', '.join(kinds)}" if kinds else meaning(type(part), name)
-            lines += _entry(where, getattr(part, name), text)
+            lines.append(entry(flag_of(where), getattr(part, name), text))
     return "\n".join(lines)
-
-
-def meaning(kind: type[Any], name: str) -> str:
-    """Return what the ``Attributes`` section of a dataclass says of a field, in one line."""
-    section = re.sub(r"\s+", " ", (kind.__doc__ or "").partition("Attributes:")[2])
-    match = re.search(rf"(?:^|[.\s]){name}: (.+?)(?:\.(?:\s|$)|$)", section)
-    return match[1].replace("``", "") if match else ""
-
-
-def _entry(flag: str, value: object, text: str) -> list[str]:
-    shown = "" if value is None or value is False else f" [{_as_text(value)}]"
-    head = f"  --{flag.rstrip('_').replace('_', '-')}"
-    return [f"{head:<28}{text}{shown}"]
 
 
 def _at(config: Any, where: str) -> Any:  # noqa: ANN401  (any config dataclass)
     for name in where.split(".") if where else ():
         config = getattr(config, name, None)
     return config
-
-
-def _as_text(value: object) -> str:
-    """Return a setting's value as one would type it."""
-    if isinstance(value, bool | str | Path):
-        return str(value)
-    return " ".join(map(str, value)) if isinstance(value, tuple) else json.dumps(value)

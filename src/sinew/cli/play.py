@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from sinew.cli.words import read
 from sinew.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class PlayOptions:
 
 def play(words: list[str]) -> int:
     """Play with a policy."""
-    options = tyro.cli(PlayOptions, args=words, prog="sinew play")
+    options = read(PlayOptions, words, "sinew play")
     on_page = options.web or options.instruction is None
     if on_page and options.out is not None:
         raise ConfigError(f"--out {options.out}: films are made of an --instruction, without --web.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import tyro
 
+from sinew.cli.words import read
 from sinew.core.errors import ConfigError
 from sinew.core.files import write_json
 from sinew.data.config import IngestConfig
@@ -169,7 +170,7 @@ class ViewOptions:
 
 def validate(words: list[str]) -> int:
     """Print what is wrong with a data set."""
-    options = tyro.cli(ValidateOptions, args=words, prog="sinew data validate")
+    options = read(ValidateOptions, words, "sinew data validate")
     report = _validated(options.path, _said(options), options.patience)
     if options.json:
         print(json.dumps(report.to_json(), indent=2))
@@ -186,7 +187,7 @@ def filter_(words: list[str]) -> int:
     from sinew.data.mask import mask_path, write_mask
     from sinew.data.quality.filter import FilterConfig, choose, cleaned
 
-    options = tyro.cli(FilterOptions, args=words, prog="sinew data filter")
+    options = read(FilterOptions, words, "sinew data filter")
     path = located(options.path)
     if options.out is not None:
         check_writable(options.out)
@@ -218,7 +219,7 @@ def merge(words: list[str]) -> int:
     from sinew.data.dataset import write_any
     from sinew.data.rearrange import merged
 
-    options = tyro.cli(MergeOptions, args=words, prog="sinew data merge")
+    options = read(MergeOptions, words, "sinew data merge")
     if len(options.paths) < 2:
         raise ConfigError("merge: name two data sets or more: sinew data merge ONE TWO --out BOTH")
     datasets = [_opened(path, _said(options)) for path in options.paths]
@@ -238,7 +239,7 @@ def split(words: list[str]) -> int:
     from sinew.data.dataset import write_any
     from sinew.data.formats.source import check_writable
 
-    options = tyro.cli(SplitOptions, args=words, prog="sinew data split")
+    options = read(SplitOptions, words, "sinew data split")
     ways = [options.share is not None, bool(options.tasks), options.episodes is not None]
     if sum(ways) > 1 or options.out[0].resolve() == options.out[1].resolve():
         raise ConfigError("split: give one of --share, --tasks and --episodes, and two places: --out ONE TWO")
@@ -277,7 +278,7 @@ def stats(words: list[str]) -> int:
     """Print what the numbers of a data set are like."""
     from sinew.data.value_stats import QUANTILES, column_stats
 
-    options = tyro.cli(StatsOptions, args=words, prog="sinew data stats")
+    options = read(StatsOptions, words, "sinew data stats")
     dataset = _opened(options.path, _said(options), images=options.images)
     found = column_stats(dataset, images=options.images, on_progress=_on_progress)
     print("\n".join(_table(found)))
@@ -300,7 +301,7 @@ def view(words: list[str]) -> int:
     from sinew.data.rearrange import chosen_by_number
     from sinew.data.view import spread, write_view
 
-    options = tyro.cli(ViewOptions, args=words, prog="sinew data view")
+    options = read(ViewOptions, words, "sinew data view")
     dataset = _opened(options.path, dataclasses.replace(_said(options), image_size=options.image_size))
     if options.count < 1:
         raise ConfigError(f"count {options.count}: at least 1 episode is shown.")

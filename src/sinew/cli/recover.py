@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from sinew.cli.words import read
+
 
 @dataclass(frozen=True)
 class RecoverOptions:
@@ -24,7 +26,7 @@ def recover(words: list[str]) -> int:
     """Save what a killed recorder left, and say what it was."""
     from sinew.data import recovery
 
-    options = tyro.cli(RecoverOptions, args=words, prog="sinew data recover")
+    options = read(RecoverOptions, words, "sinew data recover")
     found = recovery.recover(options.path)
     for item in found:
         print("removed one without a whole frame" if item.path is None else f"{item.path}: {item.frames} frames")

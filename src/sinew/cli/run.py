@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from sinew.cli.words import read
 from sinew.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run(words: list[str]) -> int:
     from sinew.deploy.load import load_policy
     from sinew.deploy.watchdog import PolicyProcess, answering
 
-    options = tyro.cli(RunOptions, args=words, prog="sinew run")
+    options = read(RunOptions, words, "sinew run")
     for name in ("hz", "seconds"):
         value = getattr(options, name)
         if value is not None and value <= 0:

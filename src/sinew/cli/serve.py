@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from sinew.cli.words import read
 from sinew.core.errors import ConfigError
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -47,7 +48,7 @@ class ServeOptions:
 
 def serve(words: list[str]) -> int:
     """Serve a policy."""
-    options = tyro.cli(ServeOptions, args=words, prog="sinew serve")
+    options = read(ServeOptions, words, "sinew serve")
     max_message = parse_size(options.max_message)
 
     from sinew.deploy.load import load_policy

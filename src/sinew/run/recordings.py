@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -193,6 +193,31 @@ def _check_one_robot(recorded: Sequence[Recorded]) -> None:
         )
 
 
+def refusals(spec: RobotSpec, instructions: Sequence[str]) -> Iterator[str]:
+    """Yield why a data set of such a robot, with these sentences, could not be learned from by imitation."""
+    if len(instructions) < 2:
+        yield f"it has {len(instructions)} episodes; at least 2 are needed, one to learn from and one to measure on"
+    if not spec.cameras:
+        yield "it has no images, and the policies here see"
+    silent = sum(not sentence.strip() for sentence in instructions)
+    if silent:
+        yield (
+            f"the instruction is empty in {silent} of {len(instructions)} episodes; give one sentence for all of them: "
+            '--instruction "pick up the part"'
+        )
+    yield from (f"every state and action value needs a name and a unit; found {text}" for text in _nameless(spec))
+
+
+def _nameless(spec: RobotSpec) -> list[str]:
+    """Return what lacks names or units."""
+    columns = {"state": (spec.state, spec.state_units), "action": (spec.action, spec.action_units)}
+    return [
+        f"{what}: names {list(names)}, units {list(units)}"
+        for what, (names, units) in columns.items()
+        if len(names) != len(units) or not all(name.strip() for name in (*names, *units))
+    ] + ([] if spec.action else ["no action"])
+
+
 def _read_log(store: Store, path: Path, config: IngestConfig) -> None:
     """Hold episodes out and give silent ones a sentence, where the store does not do so itself."""
     records = store.records
@@ -224,16 +249,11 @@ def _check_spec(store: Store) -> None:
         DataError: with what is missing.
     """
     spec = store.spec
-    columns = {"state": (spec.state, spec.state_units), "action": (spec.action, spec.action_units)}
-    wrong = [
-        f"{what}: names {list(names)}, units {list(units)}"
-        for what, (names, units) in columns.items()
-        if len(names) != len(units) or not all(name.strip() for name in (*names, *units))
-    ]
-    if wrong or not spec.action:
+    wrong = _nameless(spec)
+    if wrong:
         raise DataError(
             f"{store.path / 'spec.json'}: every state and action value needs a name and a unit; found "
-            f"{'; '.join(wrong) or 'no action'}. Correct the file."
+            f"{'; '.join(wrong)}. Correct the file."
         )
 
 

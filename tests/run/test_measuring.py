@@ -23,6 +23,9 @@ def test_limits_come_from_a_file_from_the_spec_or_not_at_all(tmp_path: Path) -> 
     write_json(path, to_dict(LIMITS))
     assert shield_limits(None, SPEC) is None
     assert shield_limits("auto", SPEC) == limits_from_spec(SPEC)
+    assert shield_limits("0.1", SPEC) == limits_from_spec(SPEC, ramp_s=0.1)
+    with pytest.raises(ConfigError, match="--ramp 0: seconds from rest to full speed, above 0"):
+        shield_limits("0", SPEC)
     assert shield_limits(str(path), SPEC) == LIMITS
 
 

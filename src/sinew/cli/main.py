@@ -141,7 +141,12 @@ def evaluate(words: list[str]) -> int:
     path, against = _existing(options.run), None if options.against is None else _existing(options.against)
     if options.episodes is not None and options.episodes < 1:
         raise ConfigError(f"--episodes {options.episodes}: at least 1 is wanted.")
+    if options.limits is not None and options.ramp is not None:
+        raise ConfigError(
+            "--ramp shapes the limits that a robot's description implies; --limits names others. Give one."
+        )
     shield = str(options.limits) if options.limits else "auto" if options.shield else None
+    shield = shield if options.ramp is None else str(options.ramp)
     run.evaluate(path, episodes=options.episodes, against=against, env=env, tasks=options.tasks, shield=shield)
     return 0
 

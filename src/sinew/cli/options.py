@@ -96,6 +96,7 @@ class EvaluateOptions:
         tasks: of the world, those to measure; all by default.
         shield: measure it behind the shield too, on the same states.
         limits: file with the shield's limits; by default those that the robot's description implies.
+        ramp: seconds from rest to full speed in those that it implies, 0.3 by default; less is looser.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -105,6 +106,7 @@ class EvaluateOptions:
     tasks: tuple[str, ...] | None = None
     shield: bool = False
     limits: Path | None = None
+    ramp: float | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class RunOptions:
         seconds: how long; by default until it is done or stopped.
         shield: let the shield limit what is sent.
         limits: file with the shield's limits; by default those that the robot's description implies.
+        ramp: seconds from rest to full speed in those that it implies, 0.3 by default; less is looser.
         record: directory to which episodes are written.
         budget: share of a tick in which frame and answer must have come.
         stale_ticks: how often in a row a frame may come again before the camera counts as frozen; 0 never looks.
@@ -47,6 +48,7 @@ class RunOptions:
     seconds: float | None = None
     shield: bool = True
     limits: Path | None = None
+    ramp: float | None = None
     record: Path | None = None
     budget: float = 0.8
     stale_ticks: int = 2
@@ -128,14 +130,20 @@ def _rated(spec: RobotSpec, hz: float | None) -> RobotSpec:
 
 def _guard(options: RunOptions, spec: RobotSpec) -> Guard:
     from sinew.safety.hold import Hold
-    from sinew.safety.limits import limits_from_spec, load_limits
+    from sinew.safety.limits import RAMP_S, limits_from_spec, load_limits
     from sinew.safety.shield import Shield
 
     if not options.shield:
         print("No shield: nothing limits what the policy sends.")
         return Hold(spec)
-    shield = Shield(limits_from_spec(spec) if options.limits is None else load_limits(options.limits), spec)
-    print(f"limits: {options.limits or 'derived from the action bounds'}")
+    if options.limits is not None:
+        if options.ramp is not None:
+            raise ConfigError("--ramp shapes limits that are derived; --limits names others. Give one of the two.")
+        print(f"limits: {options.limits}")
+        return Shield(load_limits(options.limits), spec)
+    ramp = RAMP_S if options.ramp is None else options.ramp
+    shield = Shield(limits_from_spec(spec, ramp_s=ramp), spec)
+    print(f"limits: derived from the action bounds, full speed in {ramp:g} s")
     return shield
 
 

@@ -26,7 +26,7 @@ from sinew.evaluate.shielded import Shielded, shield_listings, shield_table
 from sinew.evaluate.tables import latex_row, table, to_csv
 from sinew.run import RunConfig
 from sinew.run.screen import console, counting, heading, say
-from sinew.safety.limits import ShieldLimits, limits_from_spec, load_limits
+from sinew.safety.limits import RAMP_S, ShieldLimits, limits_from_spec, load_limits
 from sinew.safety.shield import Shield
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def measure_again(
         against: another one.
         env: a world instead of the run's own, with the same robot.
         tasks: of the world, those to measure; None means what the run was configured with.
-        shield: file with the limits of a shield to measure it behind too, or "auto" for those of its spec.
+        shield: what limits a shield has that it is measured behind too, see ``shield_limits``.
 
     Raises:
         ConfigError: there is no world for what shall be measured in one.
@@ -199,7 +199,12 @@ def _recorded_again(paths: list[Path], flags: list[str]) -> None:
 
 
 def shield_limits(shield: str | None, spec: RobotSpec) -> ShieldLimits | None:
-    """Return the limits that a robot shall be shielded with: of a file, or with "auto" those of its spec.
+    """Return the limits that a robot shall be shielded with.
+
+    Args:
+        shield: a file; "auto" for those of its spec; a number, such as "0.1", for those of its spec with so many
+            seconds from rest to full speed.
+        spec: of the robot.
 
     Raises:
         ConfigError: the limits are wrong, do not fit the robot or cannot be derived from it.
@@ -207,7 +212,10 @@ def shield_limits(shield: str | None, spec: RobotSpec) -> ShieldLimits | None:
     """
     if shield is None:
         return None
-    limits = limits_from_spec(spec) if shield == "auto" else load_limits(Path(shield))
+    try:
+        limits = limits_from_spec(spec, ramp_s=RAMP_S if shield == "auto" else float(shield))
+    except ValueError:
+        limits = load_limits(Path(shield))
     Shield(limits, spec)
     return limits
 

@@ -97,12 +97,14 @@ def load_limits(path: Path) -> ShieldLimits:
         raise ConfigError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
-def limits_from_spec(spec: RobotSpec) -> ShieldLimits:
-    """Return limits that a spec implies: full speed as its action bounds say, reached in ``RAMP_S``, no bounds.
+def limits_from_spec(spec: RobotSpec, *, ramp_s: float = RAMP_S) -> ShieldLimits:
+    """Return limits that a spec implies: full speed as its action bounds say, reached in ``ramp_s``, no bounds.
 
     Raises:
-        ConfigError: the actions are not deltas, so their bounds say nothing of speed.
+        ConfigError: the actions are not deltas, so their bounds say nothing of speed; or the time is not above 0.
     """
+    if not (math.isfinite(ramp_s) and ramp_s > 0):
+        raise ConfigError(f"--ramp {ramp_s:g}: seconds from rest to full speed, above 0, are wanted.")
     if spec.kind != "delta":
         raise ConfigError(
             f"shield: limits cannot be derived from a robot whose actions are {spec.kind}; their bounds say nothing "
@@ -114,5 +116,5 @@ def limits_from_spec(spec: RobotSpec) -> ShieldLimits:
         axes=tuple(spec.action[number] for number in free),
         units=tuple(spec.action_units[number] for number in free),
         velocity=velocity,
-        acceleration=tuple(value / RAMP_S for value in velocity),
+        acceleration=tuple(value / ramp_s for value in velocity),
     )

@@ -253,6 +253,23 @@ def ready(tab: Page) -> None:
     tab.evaluate("last")
 
 
+def test_on_a_phone_all_is_on_one_screen_and_large_enough_for_a_thumb(served: Served, tab: Page) -> None:
+    _, local = served
+    tab.window(390, 844)
+    tab.goto(local.url)
+    ready(tab)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    boxes = tab.evaluate(
+        "[...document.querySelectorAll('aside button, #finish')].map((one) => one.getBoundingClientRect().toJSON())"
+    )
+    assert min(box["height"] for box in boxes) >= 44
+    assert max(box["bottom"] for box in boxes) <= 844
+    assert not tab.evaluate("[...document.querySelectorAll('kbd')].some((one) => one.offsetParent)")
+    tab.click("#stage", 0.25, 0.5)
+    assert tab.text("#ask") == "Click the goal."
+    tab.window(1200, 860)
+
+
 def test_a_person_labels_all_frames_in_a_browser(served: Served, tab: Page) -> None:
     page, local = served
     tab.goto(local.url)

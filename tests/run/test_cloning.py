@@ -15,6 +15,7 @@ from sinew.cli.main import main
 from sinew.data.collect import collect
 from sinew.data.config import CollectConfig
 from sinew.data.formats.hdf5 import Hdf5
+from sinew.data.formats.ingest import open_source
 from sinew.data.store import Store
 from sinew.envs.tabletop.config import TabletopConfig
 from sinew.models.policy import VLAPolicy
@@ -122,7 +123,10 @@ def test_a_data_set_that_is_read_in_by_parts_is_learned_from_through_them(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = place / "streamed"
-    log = ["--data", str(place / "log.hdf5"), "--data.ingest.stream", "0.004"]
+    source = open_source(place / "log.hdf5")
+    longest, images = max(source.lengths), 3 * sum(height * width for height, width in source.facts.cameras.values())
+    room = 4 * longest * (images + 200) / 1e9  # four parts of little more than the longest episode
+    log = ["--data", str(place / "log.hdf5"), "--data.ingest.stream", f"{room:.9f}"]
     words = ["train", "bc", *log, *FLAGS.replace("updates 12", "updates 8").split(), "--out", str(out)]
     assert main(words) == 0
     said = capsys.readouterr().out

@@ -17,6 +17,7 @@ from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PROJECTORS, VISION, Gr
 from sinew.models.encoder_config import ResnetSizes, TextSizes, VitSizes
 from sinew.models.policy import VLAPolicy
 from sinew.models.text_encoders import tokenizer_of
+from sinew.models.visuomotor_config import VISUOMOTOR
 from toy import ToyConfig
 from toy_policy import SIZE, look, spread
 
@@ -32,11 +33,24 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 KINDS: Mapping[str, Mapping[str, type[Any]]] = {
     "vision": VISION, "head": HEADS, "fusion": FUSIONS, "projector": PROJECTORS, "language": LANGUAGE
 }  # fmt: skip
-UNFIT = {frozenset({("fusion", NONE), ("projector", "perceiver")}): "perceiver projector leaves latents"}
+UNFIT = {
+    frozenset({("fusion", NONE), ("projector", "perceiver")}): "perceiver projector leaves latents",
+    **{
+        frozenset({("fusion", kind), ("vision", vision)}): "looks through a residual network"
+        for kind in VISUOMOTOR
+        for vision in VISION
+        if vision != "resnet"
+    },
+    **{
+        frozenset({("fusion", kind), ("projector", projector)}): "projects by itself"
+        for kind in VISUOMOTOR
+        for projector in PROJECTORS
+    },
+}
 """Pairs that are refused, and what is said."""
 TINY: Mapping[str, Any] = {
     "channels": (4, 6, 6), "patch": 4, "width": 16, "layers": 1, "heads": 2, "max_tokens": 8, "hidden": (16,),
-    "steps": 2, "readouts": 2, "tokens": 2, "latents": 3,
+    "keypoints": 3, "steps": 2, "readouts": 2, "tokens": 2, "latents": 3,
 }  # fmt: skip
 RANDOM = {
     "resnet": ResnetSizes(image=16, stem=8, widths=(8, 16)),
@@ -48,7 +62,7 @@ Combination = Mapping[str, str]
 def config_of(combination: Combination) -> PolicyConfig:
     """Return a tiny policy of these parts, with a point to find."""
     parts = {part: None if name == NONE else tiny(KINDS[part][name]) for part, name in combination.items()}
-    point = GroundingConfig(points=(("goal", 1),))
+    point = GroundingConfig(points=() if combination["fusion"] in VISUOMOTOR else (("goal", 1),))
     return PolicyConfig(**cast("Any", parts), grounding=point, width=16, horizon=4, history=2, execute=2)
 
 

@@ -259,6 +259,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "report": (report, "write the report of a run again"),
     "diagnose": (lazy("diagnose"), "what is wrong with a training, why, and what to try"),
     "play": (lazy("play"), "say something to a policy and watch it, on a page or on film"),
+    "adopt": (lazy("adopt"), "take over a policy that LeRobot trained"),
     "export": (lazy("export"), "write a policy that runs without torch, and check it"),
     "infer": (lazy("infer"), "print what a policy would do with one observation"),
     "run": (lazy("run"), "run a policy on a robot, with watchdog and shield"),

@@ -29,7 +29,7 @@ def load(device: torch.device) -> dict[str, float]:
     found = {"memory_gb": resident() / GB}
     if device.type == "cuda":
         found["gpu_memory_gb"] = torch.cuda.max_memory_allocated(device) / GB
-        busy = gpu_load(torch.cuda.current_device() if device.index is None else device.index)
+        busy = gpu_load(torch.cuda.current_device() if device == torch.device("cuda") else device.index)
         if busy is not None:
             found["gpu_load"] = busy
     return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sinew.models.visuomotor_config import VISUOMOTOR, AnyVisuomotorConfig
+
 Frozen = int | Literal["all"]
 """How much of an encoder stays as it is: its embeddings and that many first layers, or "all"."""
 
@@ -285,12 +287,15 @@ class FilmFusionConfig:
     heads: int = 4
 
 
-AnyFusionConfig = ConcatFusionConfig | CrossFusionConfig | TransformerFusionConfig | FilmFusionConfig
+AnyTokenFusionConfig = ConcatFusionConfig | CrossFusionConfig | TransformerFusionConfig | FilmFusionConfig
+"""Fusions that take the tokens of any encoder."""
+AnyFusionConfig = AnyTokenFusionConfig | AnyVisuomotorConfig
 FUSIONS: dict[str, type[AnyFusionConfig]] = {
     "concat": ConcatFusionConfig,
     "cross": CrossFusionConfig,
     "transformer": TransformerFusionConfig,
     "film": FilmFusionConfig,
+    **VISUOMOTOR,
 }
 
 

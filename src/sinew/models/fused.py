@@ -17,11 +17,13 @@ from sinew.models.network import Coordinates, Network, Scene, camera_size
 from sinew.models.projectors import AnyProjector, build_projector
 from sinew.models.text_encoders import build_language
 from sinew.models.vision import Pointers
+from sinew.models.visuomotor import VisuomotorNetwork
+from sinew.models.visuomotor_config import CellsConfig, KeypointsConfig
 
 if TYPE_CHECKING:
     from sinew.core.types import RobotSpec
     from sinew.models.config import PolicyConfig
-    from sinew.models.encoder_config import AnyFusionConfig
+    from sinew.models.encoder_config import AnyTokenFusionConfig
     from sinew.models.language import Words
 
 
@@ -42,13 +44,13 @@ class FusedNetwork(nn.Module):
     def __init__(
         self,
         config: PolicyConfig,
-        fusion: AnyFusionConfig,
+        fusion: AnyTokenFusionConfig,
         spec: RobotSpec,
         vocabulary: int,
         blueprints: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        self.config, self.cameras = config, tuple(spec.cameras)
+        self.config, self.cameras, self.width = config, tuple(spec.cameras), config.width
         size, width = camera_size(spec), config.width
         self.language = build_language(config.language, vocabulary, blueprints.get("language"))
         self.vision = build_vision(config.vision, self.language.width, size, blueprints.get("vision"))
@@ -134,7 +136,7 @@ class Pointing(nn.Module):
 
 def build_network(
     config: PolicyConfig, spec: RobotSpec, vocabulary: int, blueprints: Mapping[str, Any] | None = None
-) -> Network | FusedNetwork:
+) -> Network | FusedNetwork | VisuomotorNetwork:
     """Return the network of a policy's settings.
 
     Args:
@@ -146,6 +148,8 @@ def build_network(
     Raises:
         ConfigError: parts that do not fit each other.
     """
+    if isinstance(config.fusion, (CellsConfig, KeypointsConfig)):
+        return VisuomotorNetwork(config, config.fusion, spec, vocabulary, blueprints or {})
     if config.fusion is None:
         return Network(config, spec, vocabulary, blueprints or {})
     return FusedNetwork(config, config.fusion, spec, vocabulary, blueprints or {})

@@ -19,7 +19,7 @@ from sinew.models.language import Block, Pool, Words
 from sinew.models.projectors import CrossBlock
 
 if TYPE_CHECKING:
-    from sinew.models.encoder_config import AnyFusionConfig
+    from sinew.models.encoder_config import AnyTokenFusionConfig
 
 
 class ConcatFusion(nn.Module):
@@ -175,7 +175,7 @@ AnyFusion = ConcatFusion | CrossFusion | TransformerFusion | FilmFusion
 (B, 1, D) or None. ``many`` says whether more than one token can leave."""
 
 
-def build_fusion(config: AnyFusionConfig, width: int, *, extra: bool) -> AnyFusion:
+def build_fusion(config: AnyTokenFusionConfig, width: int, *, extra: bool) -> AnyFusion:
     """Return the fusion of these settings at width D.
 
     Raises:

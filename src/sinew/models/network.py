@@ -59,7 +59,7 @@ class Network(nn.Module):
 
     def __init__(self, config: PolicyConfig, spec: RobotSpec, vocabulary: int, blueprints: Mapping[str, Any]) -> None:
         super().__init__()
-        self.config, self.cameras = config, tuple(spec.cameras)
+        self.config, self.cameras, self.width = config, tuple(spec.cameras), config.width
         size = camera_size(spec)
         self.language = build_language(config.language, vocabulary, blueprints.get("language"))
         words = self.language.width
@@ -141,8 +141,8 @@ def camera_size(spec: RobotSpec) -> tuple[int, int]:
 
 def blueprints_of(network: nn.Module) -> dict[str, Any]:
     """Return what it takes to build the pretrained parts of a network again, but for weights, as JSON values."""
-    parts = {name: part for name, part in network.named_children() if isinstance(part, (VisionEncoder, TextEncoder))}
-    return {name: part.blueprint() for name, part in parts.items()}
+    parts = {name: part for name, part in network.named_modules() if isinstance(part, (VisionEncoder, TextEncoder))}
+    return {name.rpartition(".")[2]: part.blueprint() for name, part in parts.items()}
 
 
 class Coordinates(nn.Module):

@@ -102,8 +102,8 @@ class Preprocess(nn.Module):
         super().__init__()
         self.pixels = pixels
         mean, std = torch.tensor(pixels.mean), torch.tensor(pixels.std)
-        self.register_buffer("scale", (1 / (255 * std)).view(-1, 1, 1))
-        self.register_buffer("shift", (mean / std).view(-1, 1, 1))
+        self.register_buffer("scale", (1 / (255 * std)).view(-1, 1, 1), persistent=False)  # the blueprint says it
+        self.register_buffer("shift", (mean / std).view(-1, 1, 1), persistent=False)
         self.scale: Tensor
         self.shift: Tensor
 

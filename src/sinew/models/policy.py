@@ -86,7 +86,7 @@ class VLAPolicy(nn.Module):
         self.tokenizer = tokenizer
         self.word_ids = ids_for(config.language, tokenizer)
         self.network = build_network(config, spec, tokenizer.get_vocab_size(), blueprints)
-        self.head = config.head.build(config.width, config.horizon, spec, self.network.layout)
+        self.head = config.head.build(self.network.width, config.horizon, spec, self.network.layout)
         if config.lora is not None:
             self.adapt(config.lora)
         targets = {f"targets_{name}": size for name, size in config.grounding.points}

@@ -24,7 +24,14 @@ WORDS = "network.language.embed.weight"
 NORMS = "normalizer."
 LEAST = 0.01
 """Share of the weights that must fit, or else nothing is begun with."""
-PERCEPTION = ("network.language.", "network.vision.", "network.look.", "network.pointers.", "network.sentence.")
+PERCEPTION = (
+    "network.language.",
+    "network.vision.",
+    "network.look.",
+    "network.pointers.",
+    "network.sentence.",
+    "network.scene.trunk.",
+)
 """What sees and hears, and so means the same on any body."""
 BODY = ("state", "state_units", "action", "action_units", "kind", "rotation", "binary", "gripper_sign")
 """Fields of a spec that say what the numbers mean that a policy takes and gives."""
@@ -128,7 +135,7 @@ def transfer(source: VLAPolicy, target: VLAPolicy, *, perception_only: bool = Fa
             value.copy_(theirs[name])
             taken.append(name)
     words, new = _take_words(source, target)
-    count = sum(ours[name].numel() for name in taken) + words * target.network.language.width
+    count = sum(ours[name].numel() for name in taken) + words * (ours[WORDS].shape[1] if words else 0)
     total = sum(parameter.numel() for parameter in target.parameters())
     if count < LEAST * total:
         raise CheckpointError(

@@ -1,5 +1,5 @@
-# The unmodified lerobot 0.4.4: reads what we write; with GOLDEN=directory it writes the golden data sets instead, and
-# with LOADER=1 it is driven by benchmarks/data_parts/loader.py.
+# The unmodified lerobot 0.4.4: reads what we write; with GOLDEN=directory it writes the golden data sets instead, with
+# POLICIES=directory the golden policies, and with LOADER=1 it is driven by benchmarks/data_parts/loader.py.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 make_venv
 # The folder of this script is a package named lerobot, too, if an empty one: hence datasets.
@@ -20,6 +20,10 @@ if [ -n "${GOLDEN:-}" ]; then
     older="$PARITY_VENVS/lerobot-0.3.3" # v2.1; it wants an older datasets too
     [ -d "$older" ] || install --no-deps --target "$older" lerobot==0.3.3 datasets==3.6.0
     PYTHONPATH="$older" "$judge" "$here/golden_v21.py" "$GOLDEN" 2>&1 | grep -v '^Svt\|^Map\|^\[libx264' || true
+    exit
+fi
+if [ -n "${POLICIES:-}" ]; then
+    "$judge" "$here/golden_policies.py" "$POLICIES"
     exit
 fi
 if [ -n "${LOADER:-}" ]; then

@@ -1,0 +1,51 @@
+"""Takes over policies that others trained: from their files to a policy directory of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sinew.core.errors import CheckpointError, ConfigError
+from sinew.core.files import new_directory
+from sinew.data.formats.robot import Facts, PartialSpec, read_partial, resolve
+from sinew.models.language import train_tokenizer
+from sinew.models.lerobot import Foreign, read_lerobot
+from sinew.models.policy import VLAPolicy
+from sinew.run.screen import say
+
+
+def adopt(source: Path, out: Path, spec: Path | None) -> VLAPolicy:
+    """Write a policy of LeRobot's as one of ours.
+
+    Args:
+        source: its ``pretrained_model`` directory.
+        out: policy directory that is written; must not exist.
+        spec: spec.json with what the policy's files do not say of the robot: names, units, rate, meaning of actions.
+            None looks for spec.json beside the policy's files.
+
+    Raises:
+        CheckpointError: the directory holds no such policy, or one with parts that we do not have.
+        DataError: something about the robot is said nowhere; the message shows the file to write.
+        ConfigError: ``out`` exists.
+    """
+    if out.exists():
+        raise ConfigError(f"{out} exists and is left as it is. Name another directory with --out.")
+    foreign = read_lerobot(source)
+    policy = build(foreign, source, spec or source / "spec.json")
+    with new_directory(out) as temporary:
+        policy.save_pretrained(temporary)
+    for note in foreign.notes:
+        say(f"  {note}")
+    return policy
+
+
+def build(foreign: Foreign, source: Path, spec: Path) -> VLAPolicy:
+    """Return the policy for a robot that a spec.json describes."""
+    given = read_partial(spec) if spec.is_file() else PartialSpec()
+    facts = Facts(foreign.action_size, foreign.state_size, foreign.cameras)
+    robot = resolve(str(source), facts, given, place=spec, reach=lambda: (foreign.low, foreign.high))
+    policy = VLAPolicy(foreign.policy, robot, train_tokenizer(set()))
+    try:
+        policy.load_state_dict(dict(foreign.weights))
+    except RuntimeError as error:
+        raise CheckpointError(f"{source}: its weights and its config.json do not fit each other ({error}).") from error
+    return policy.eval()

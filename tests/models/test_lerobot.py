@@ -1,0 +1,142 @@
+"""Policies of LeRobot answer with us what they answer there: weights by name, outputs written by LeRobot 0.4.4."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from filled import fill
+from sinew.core.errors import CheckpointError, ConfigError, DataError
+from sinew.core.types import Batch, NumpyObservation, Observation
+from sinew.models.lerobot import read_lerobot
+from sinew.models.policy import VLAPolicy
+from sinew.run.adopting import adopt
+
+GOLDEN = Path(__file__).parent / "golden" / "lerobot"
+POLICIES = sorted(path.name for path in GOLDEN.iterdir())
+SPEC = {
+    "embodiment": "arm",
+    "state": [f"joint {number}" for number in range(5)],
+    "state_units": ["rad"] * 5,
+    "action": ["dx", "dy", "dz", "grip"],
+    "action_units": ["m", "m", "m", "1"],
+    "low": [-100.0] * 4,
+    "high": [100.0] * 4,
+    "hz": 30.0,
+    "kind": "absolute",
+}
+
+
+def given(place: Path, name: str) -> Path:
+    """Return a ``pretrained_model`` with the weights that LeRobot had when it answered."""
+    shutil.copytree(GOLDEN / name, place)
+    shapes = json.loads((place / "shapes.json").read_text())
+    weights = {key: torch.from_numpy(value) for key, value in fill(shapes).items()}
+    save_file(weights, place / "model.safetensors")
+    (place / "spec.json").write_text(json.dumps(SPEC))
+    return place
+
+
+def seen(expected: Any, policy: VLAPolicy) -> NumpyObservation:  # noqa: ANN401  (an npz)
+    """Return the observations that LeRobot answered."""
+    names = [name for name in expected.files if name.startswith("observation.images.")]
+    images = {name.removeprefix("observation.images."): expected[name] for name in names}
+    assert set(images) == set(policy.spec.cameras)
+    rows, ticks = expected["state"].shape[:2]
+    return Observation(images, expected["state"], ("",) * rows, history_is_pad=np.zeros((rows, ticks), dtype=bool))
+
+
+@pytest.mark.parametrize("name", [name for name in POLICIES if name.startswith("act")])
+def test_answers_what_it_answers_in_lerobot(name: str, tmp_path: Path) -> None:
+    adopt(given(tmp_path / "theirs", name), tmp_path / "ours", None)
+    policy = VLAPolicy.from_pretrained(tmp_path / "ours").eval()
+    expected = np.load(GOLDEN / name / "expected.npz")
+    torch.manual_seed(0)
+    chunk = policy.predict_action_chunk(seen(expected, policy))
+    steps = expected["chunk"].shape[1]
+    np.testing.assert_allclose(chunk[:, :steps], expected["chunk"], rtol=0, atol=1e-5)
+    assert policy.config.execute == 4
+
+
+def test_what_was_adopted_learns_on(tmp_path: Path) -> None:
+    policy = adopt(given(tmp_path / "theirs", "act"), tmp_path / "ours", None).train()
+    random = torch.Generator().manual_seed(0)
+    images = {
+        name: torch.randint(256, (2, 1, 3, 64, 80), generator=random).to(torch.uint8) for name in ("front", "wrist")
+    }
+    batch = Batch(
+        obs=Observation(images, torch.randn(2, 1, 5, generator=random), ("", "")),
+        actions=torch.randn(2, 6, 4, generator=random),
+        is_pad=torch.zeros(2, 6, dtype=torch.bool),
+        weight=torch.ones(2),
+    )
+    policy.losses(batch)["action"].sum().backward()
+    frozen = [name for name, value in policy.named_parameters() if value.requires_grad and value.grad is None]
+    assert frozen == []
+
+
+def edit(place: Path, **changed: object) -> Path:
+    """Write other settings into a config.json."""
+    content = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(content | changed))
+    return place
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"type": "vqbet"}, "type 'vqbet'.*can be taken over: act"),
+        ({"vision_backbone": "resnet101"}, "'resnet101'.*resnet18, resnet34, resnet50"),
+        ({"replace_final_stride_with_dilation": True}, "dilated"),
+        ({"n_decoder_layers": 3}, "do not fit each other"),
+        ({"normalization_mapping": {"VISUAL": "QUANTILES"}}, "normalised by QUANTILES"),
+        ({"input_features": {"observation.environment_state": {"shape": [2]}}}, "it sees observation.env"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_not_ours_is_refused_with_what_is(changed: dict[str, object], said: str, tmp_path: Path) -> None:
+    place = edit(given(tmp_path / "theirs", "act_plain"), **changed)
+    with pytest.raises(CheckpointError, match=said):
+        adopt(place, tmp_path / "ours", None)
+    assert not (tmp_path / "ours").exists()
+
+
+def test_a_foreign_weight_is_named(tmp_path: Path) -> None:
+    place = given(tmp_path / "theirs", "act_plain")
+    save_file({"model.gripper.weight": torch.zeros(1)}, place / "model.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"1 weights have names that are not known, such as model\.gripper\.weight"
+    ):
+        read_lerobot(place)
+
+
+def test_older_files_without_statistics_are_sent_to_the_migration(tmp_path: Path) -> None:
+    place = given(tmp_path / "theirs", "act_plain")
+    (place / "policy_preprocessor.json").write_text('{"steps": []}')
+    with pytest.raises(CheckpointError, match="migrate_policy_normalization"):
+        read_lerobot(place)
+
+
+def test_a_robot_of_which_nothing_is_said_is_asked_for(tmp_path: Path) -> None:
+    place = given(tmp_path / "theirs", "act_plain")
+    (place / "spec.json").unlink()
+    with pytest.raises(DataError, match="hz"):
+        adopt(place, tmp_path / "ours", None)
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir()
+    with pytest.raises(ConfigError, match="exists and is left as it is"):
+        adopt(given(tmp_path / "theirs", "act_plain"), tmp_path / "ours", None)
+
+
+def test_ensembling_over_time_is_said_to_be_left_out(tmp_path: Path) -> None:
+    place = edit(given(tmp_path / "theirs", "act_plain"), temporal_ensemble_coeff=0.01)
+    assert [note for note in read_lerobot(place).notes if "temporal_ensemble_coeff 0.01" in note]

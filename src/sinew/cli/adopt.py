@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from sinew.cli.words import read
+
 
 @dataclass(frozen=True)
 class AdoptOptions:
@@ -27,7 +29,7 @@ class AdoptOptions:
 
 def adopt(words: list[str]) -> int:
     """Write the policy."""
-    options = tyro.cli(AdoptOptions, args=words, prog="sinew adopt")
+    options = read(AdoptOptions, words, "sinew adopt")
 
     from sinew.run.adopting import adopt as write
     from sinew.run.screen import say

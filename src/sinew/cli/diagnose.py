@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from sinew.cli.words import read
+
 
 @dataclass(frozen=True)
 class DiagnoseOptions:
@@ -24,5 +26,5 @@ def diagnose(words: list[str]) -> int:
     """Print the findings; 1 where there are any."""
     from sinew.run.diagnosing import findings
 
-    options = tyro.cli(DiagnoseOptions, args=words, prog="sinew diagnose")
+    options = read(DiagnoseOptions, words, "sinew diagnose")
     return 1 if findings(options.run) else 0

@@ -19,7 +19,7 @@ class DiagnoseOptions:
         run: its directory.
     """
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
 def diagnose(words: list[str]) -> int:

@@ -19,12 +19,13 @@ from sinew.engine.workers import start_workers
 from sinew.envs.config import AnyEnvConfig
 from sinew.evaluate import success, summary
 from sinew.evaluate.compare import compare, compared_lines
-from sinew.evaluate.offline import action_error
 from sinew.evaluate.plan import plan_quick
-from sinew.evaluate.rates import ALL, find
+from sinew.evaluate.probe import probe
+from sinew.evaluate.rates import ALL
 from sinew.evaluate.shielded import Shielded, shield_listings, shield_table
 from sinew.evaluate.tables import latex_row, table, to_csv
 from sinew.run import RunConfig
+from sinew.run.diagnosing import scores
 from sinew.run.screen import console, counting, heading, say
 from sinew.safety.limits import RAMP_S, ShieldLimits, limits_from_spec, load_limits
 from sinew.safety.shield import Shield
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
     from sinew.engine.checkpoint import Pretrained
 
 
-HELD_OUT_FRAMES = 512
-"""Held-out windows that a policy is tried out on, beside its episodes."""
-
-
 class Tryout:
     """Tries the acting policy out during training; the trainer's ``on_eval``.
 
@@ -50,7 +47,8 @@ class Tryout:
     Args:
         config: of the run. rundir: where results go. recipe: whose acting policy is tried.
         pool: processes that act. note: told in one line what the policy can do so far.
-        held_out: windows that training never sees, for the error of the actions it samples there; None knows none.
+        training: windows of what it learns from, held_out: of what it never sees, for what it makes of recorded
+            observations, see ``probe``; None where it learns from no recordings.
     """
 
     def __init__(
@@ -61,14 +59,15 @@ class Tryout:
         *,
         pool: Executor,
         note: Callable[[str], None],
+        training: Windows | None = None,
         held_out: Windows | None = None,
     ) -> None:
         self.config, self.rundir, self.recipe, self.pool, self.note = config, rundir, recipe, pool, note
-        self.held_out = held_out if held_out is not None and held_out.num_frames else None
+        self.training, self.held_out = training, held_out
         self.path = rundir.path / "tryouts.json"
 
-    def __call__(self, update: int) -> dict[str, float | None]:
-        """Return the success rate over all tasks after this many updates, and the held-out sampled-action error."""
+    def __call__(self, update: int) -> dict[str, float]:
+        """Return success rates after this many updates, over all tasks as "score", and what ``probe`` finds."""
         place = self.rundir.path / ".tryout"
         policy = self.recipe.acting()  # which ranks that share the weights gather together
         if not world().is_main:
@@ -86,15 +85,13 @@ class Tryout:
         write_json(self.path, {key: known[key] for key in sorted(known, key=int)})
         words = ", ".join(f"{rate.task} {rate.successes}/{rate.n}" for rate in rates if rate.task != ALL)
         self.note(f"{100 * update // self.config.loop.updates} % trained, it can: {words}")
-        total = find(rates, ALL)
-        return {"score": None if total is None else total.rate, "held_out": self._held_out_error(policy)}
+        return {**scores(rates), **self._probed(policy)}
 
-    def _held_out_error(self, policy: nn.Module) -> float | None:
-        if self.held_out is None:
-            return None
-        return action_error(
-            cast("ChunkPolicy", policy), self.held_out, frames=HELD_OUT_FRAMES, seed=self.config.seed
-        ).score
+    def _probed(self, policy: nn.Module) -> dict[str, float]:
+        if self.training is None:
+            return {}
+        execute, seed = self.config.policy.execute, self.config.seed
+        return probe(cast("ChunkPolicy", policy), self.training, self.held_out, execute=execute, seed=seed)
 
 
 def measure(config: RunConfig, rundir: RunDir, pool: Executor) -> summary.Evaluation:

@@ -16,6 +16,7 @@ from sinew.core.rundir import RunDir
 from sinew.data.shares import Attention
 from sinew.engine.distributed import world
 from sinew.evaluate.offline import OfflineError, Replay, action_error, replay
+from sinew.evaluate.probe import probe
 from sinew.models.policy import VLAPolicy
 from sinew.recipes.bc import BehaviourCloning
 from sinew.run.lessons import Lessons, lessons
@@ -67,27 +68,28 @@ class OfflineTryout:
         self, config: RunConfig, rundir: RunDir, recipe: Recipe[Any], *, lessons: Lessons, note: Callable[[str], None]
     ) -> None:
         self.config, self.recipe, self.note = config, recipe, note
-        self.windows = lessons.windows(held_out=True)
+        self.windows, self.training = lessons.windows(held_out=True), lessons.windows(held_out=False)
         self.parts = lessons.parts(held_out=True)
         self.path, self.sources = rundir.path / "tryouts.json", rundir.path / "sources.json"
 
-    def __call__(self, update: int) -> float | None:
-        """Return minus the held-out sampled-action error after this many updates."""
+    def __call__(self, update: int) -> dict[str, float]:
+        """Return minus the held-out sampled-action error as "score", and what ``probe`` finds."""
         policy = cast("ChunkPolicy", self.recipe.acting())  # which ranks that share the weights gather together
         ranks = world()
-        score = self._measure(policy, update) if ranks.is_main else None
+        found = self._measure(policy, update) if ranks.is_main else {}
         factors = ranks.tell(self._attend(policy, update) if ranks.is_main else None)
         if factors is not None and isinstance(self.recipe, BehaviourCloning):
             self.recipe.turn_to(update, factors)
-        return score
+        return found
 
-    def _measure(self, policy: ChunkPolicy, update: int) -> float:
+    def _measure(self, policy: ChunkPolicy, update: int) -> dict[str, float]:
         found = action_error(policy, self.windows, tolerance=data_of(self.config).tolerance, seed=self.config.seed)
         known: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
         known[str(update)] = configs.to_dict(found)
         write_json(self.path, {key: known[key] for key in sorted(known, key=int)})
         self.note(f"{100 * update // self.config.loop.updates} % trained, on held-out episodes: {in_words(found)}")
-        return -found.score
+        execute, seed = self.config.policy.execute, self.config.seed
+        return {"score": -found.score, **probe(policy, self.training, self.windows, execute=execute, seed=seed)}
 
     def _attend(self, policy: ChunkPolicy, update: int) -> tuple[float, ...] | None:
         """Measure each source, where the mixture turns to what is not imitated well yet, and return their factors."""

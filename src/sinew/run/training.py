@@ -293,8 +293,11 @@ def train_phase(config: RunConfig, rundir: RunDir, data: tuple[Store, ...], *, c
         if world().is_main:
             runcard.start(rundir, plan, recipe.modules)
         shape = config.policy
-        held_out = Windows([demonstrations], history=shape.history, horizon=shape.horizon, held_out=True)
-        tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note, held_out=held_out)
+        training, held_out = (
+            Windows([demonstrations], history=shape.history, horizon=shape.horizon, held_out=kept)
+            for kept in (False, True)
+        )
+        tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note, training=training, held_out=held_out)
         trainer = Trainer(
             recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=on_log, on_note=progress.note
         )

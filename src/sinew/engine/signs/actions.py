@@ -11,7 +11,7 @@ COLLAPSED = 0.1
 """Spread of the predictions over that of the recorded actions, below which they are all alike."""
 JITTERY = 3.0
 """Second differences of the executed actions over those of the recordings."""
-UNUSED = 0.02
+UNUSED = 0.1
 """Change of the action under another image or sentence, over its change under another observation."""
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from data.formats.pairs import records
+from sinew.core.chat import NO_LOSS, SHARE, Chat, Turn
 from sinew.core.errors import DataError
 from sinew.data.config import TextConfig
-from sinew.data.formats.image_text import Turn
 from sinew.data.formats.llava import Llava
-from sinew.data.text_batches import NO_LOSS, Chat, text_batches, text_rows
+from sinew.data.text_batches import TextRows, joined, text_batches, text_rows
 from sinew.data.text_ingest import open_text
 from sinew.data.text_store import TextStore
 
@@ -108,3 +108,62 @@ def test_held_out_records_are_not_trained_on(store: TextStore) -> None:
     seen = {int(one) for rows in islice(text_batches(store, batch=4, seed=0, among=train), 8) for one in rows.ids}
     assert seen == {*train.tolist()}
     assert not seen & {*held.tolist()}
+
+
+def rows(*questions: int) -> TextRows:
+    """Return records with so many questions each, about one image."""
+    turns = tuple(
+        tuple(
+            turn
+            for number in range(count)
+            for turn in (Turn("human", f"{'<image>' * (not number)}q{number}"), Turn("gpt", str(number)))
+        )
+        for count in questions
+    )
+    images = np.arange(len(questions), dtype=np.uint8)[:, None, None, None, None] + np.zeros((1, 1, 3, 8, 8), np.uint8)
+    return TextRows(tuple(map(str, range(len(questions)))), turns, images, np.arange(len(questions)))
+
+
+def test_packed_rows_hold_what_is_shared_then_every_question() -> None:
+    batch = rows(3, 1).packed(CHAT, max_tokens=200)
+    shared = [2, *codes("SH:"), -7, -7]
+    assert batch.input_ids[0, : len(shared)].tolist() == shared
+    segments = np.asarray(batch.segment_ids)
+    assert sorted(set(segments[0].tolist())) == [SHARE, SHARE + 1, SHARE + 2, SHARE + 3]
+    assert sorted(set(segments[1].tolist())) == [0, SHARE, SHARE + 1]
+    second = segments[0] == SHARE + 2
+    assert batch.input_ids[0, second].tolist() == [*codes("q1G:1"), 3]
+    assert batch.labels[0, second].tolist() == [NO_LOSS] * 4 + [ord("1"), 3]
+
+
+def test_drawn_questions_do_not_repeat_and_follow_the_draws() -> None:
+    def drawn(seed: int) -> list[int]:
+        draws = np.random.default_rng(seed)
+        return rows(9).packed(CHAT, max_tokens=200, pairs=4, draws=draws).input_ids[0].tolist()
+
+    answers = [one for one in "012345678" if drawn(0).count(ord(one)) == 2]  # in its question and in its answer
+    assert len(answers) == 4
+    assert drawn(0) == drawn(0)
+    assert drawn(0) != drawn(1)
+
+
+def test_questions_that_do_not_fit_are_left_out_and_none_at_all_is_refused() -> None:
+    batch = rows(3).packed(CHAT, max_tokens=6 + 2 * 6)
+    assert sorted(set(np.asarray(batch.segment_ids)[0].tolist())) == [SHARE, SHARE + 1, SHARE + 2]
+    with pytest.raises(DataError, match="record 0: none of its questions fits within 8 tokens"):
+        rows(3).packed(CHAT, max_tokens=8)
+
+
+def test_joined_rows_keep_every_record_and_its_image() -> None:
+    packed = rows(3, 1, 1, 2).packed(CHAT, max_tokens=200)
+    row = joined(packed, max_tokens=40)
+    assert row.num_rows < packed.num_rows
+    found = {}
+    for number, segments in enumerate(np.asarray(row.segment_ids)):
+        for record in sorted(set((segments // SHARE).tolist()) - {0}):
+            kept = segments // SHARE == record
+            image = int(row.images[number, record - 1, 0, 0, 0])
+            found[image] = (row.input_ids[number, kept].tolist(), row.labels[number, kept].tolist())
+    for number in range(4):
+        mask = np.asarray(packed.attention_mask)[number]
+        assert found[number] == (packed.input_ids[number, mask].tolist(), packed.labels[number, mask].tolist())

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from recipes.toy_texts import pretraining
 from sinew.core.types import Recipe
 from sinew.data.collect import collect
 from sinew.data.config import CollectConfig
@@ -26,7 +27,7 @@ from sinew.models.config import (
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
 from sinew.recipes.bc import BehaviourCloning
-from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
+from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig, PretrainConfig
 from sinew.recipes.dagger import Dagger
 from sinew.recipes.expert_rounds import ExpertRounds
 from sinew.recipes.group_rounds import GroupRounds
@@ -73,7 +74,10 @@ def improving(policy: VLAPolicy, path: Path, updates: int, *, seed: int = 0, **c
 
 
 def build_recipe(kind: str, path: Path, updates: int, seed: int = 0) -> Recipe[Any]:
-    """Return a recipe by its name in RECIPES, its data below ``path``."""
+    """Return a recipe by its name in RECIPES or STAGE_RECIPES, its data below ``path``."""
+    if kind == "pretrain":
+        parts = ("vision", "projector", "lm")
+        return pretraining(path, updates, PretrainConfig(parts=parts, apart=1, batch=4), seed=seed)
     store = demonstrations(path / "demonstrations")
     if kind == "bc":
         return cloning([store], updates, seed=seed)

@@ -13,8 +13,9 @@ from sinew.engine.codec import encode
 from sinew.engine.config import LoopConfig
 from sinew.engine.track import read_rows
 from sinew.engine.trainer import Trainer
-from sinew.recipes.config import RECIPES
+from sinew.recipes.config import RECIPES, STAGE_RECIPES
 
+EVERY = (*RECIPES, *STAGE_RECIPES)
 LOOP = LoopConfig(updates=20, log_every=1, save_every=4, eval_at=())
 
 
@@ -35,7 +36,7 @@ def train(kind: str, path: Path, *, stop_at: int | None = None) -> object:
     return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}, content
 
 
-@pytest.mark.parametrize("kind", RECIPES)
+@pytest.mark.parametrize("kind", EVERY)
 def test_twenty_finite_updates_that_change_every_trained_module(kind: str, tmp_path: Path) -> None:
     before = {
         name: [item.clone() for item in module.parameters()]
@@ -53,7 +54,7 @@ def test_twenty_finite_updates_that_change_every_trained_module(kind: str, tmp_p
 
 
 @pytest.mark.parametrize("stop_at", [6, 11])
-@pytest.mark.parametrize("kind", RECIPES)
+@pytest.mark.parametrize("kind", EVERY)
 def test_a_stopped_run_ends_as_an_uninterrupted_one(kind: str, stop_at: int, tmp_path: Path) -> None:
     straight = train(kind, tmp_path / "a")
     with pytest.raises(StopError):
@@ -61,7 +62,7 @@ def test_a_stopped_run_ends_as_an_uninterrupted_one(kind: str, stop_at: int, tmp
     assert train(kind, tmp_path / "b") == straight
 
 
-@pytest.mark.parametrize("kind", RECIPES)
+@pytest.mark.parametrize("kind", EVERY)
 def test_the_seed_changes_the_result(kind: str, tmp_path: Path) -> None:
     one, two = (build_recipe(kind, tmp_path / str(seed), 20, seed=seed) for seed in (0, 1))
     assert str(encode(one.state_dict())[0]) != str(encode(two.state_dict())[0])

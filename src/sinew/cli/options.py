@@ -25,6 +25,7 @@ class TrainOptions:
         seeds: trainings with consecutive seeds, for intervals over seeds.
         quick: the same in about two minutes, to see that everything works.
         data: recordings to learn from, for presets without a world: file or directory; several of one robot are mixed.
+            For presets of vision-language models: conversations in LLaVA's layout, or two, captions first.
         weights: how often each of several recordings is drawn, times its size; 1 for all by default.
         spec: JSON file with what the recordings do not say of their robot; by default the one beside them.
         instruction: the sentence for recordings that carry none.

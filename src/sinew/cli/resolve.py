@@ -18,10 +18,12 @@ from sinew.data.config import DataConfig, MixConfig, SourceConfig
 from sinew.deploy.load import checkpoint_of
 from sinew.envs.config import ENVS, AnyEnvConfig
 from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PROJECTORS, VISION, PolicyConfig
+from sinew.models.vlm_config import VLM_VISION
 from sinew.presets import PRESETS
 from sinew.presets.size import Size, shorten
 from sinew.recipes.config import RECIPES
 from sinew.run import InitConfig, RunConfig
+from sinew.run.stages import TextsConfig
 from sinew.run.start import start_from
 
 KINDS: dict[str, dict[str, type[Any]]] = {
@@ -32,6 +34,8 @@ KINDS: dict[str, dict[str, type[Any]]] = {
     "policy.fusion": dict(FUSIONS),
     "policy.head": dict(HEADS),
     "recipe": dict(RECIPES),
+    "vlm.vision": dict(VLM_VISION),
+    "vlm.projector": dict(PROJECTORS),
 }
 """Where a configuration holds one of several classes, and their names."""
 
@@ -110,6 +114,8 @@ def learn_from(config: RunConfig, options: TrainOptions) -> RunConfig:
     Raises:
         ConfigError: there is not one weight for each of several.
     """
+    if config.vlm is not None:
+        return converse(config, options)
     data, paths = config.data or DataConfig(), options.data
     weights = options.weights or (1.0,) * len(paths)
     if len(weights) != len(paths) or (options.weights and len(paths) < 2):
@@ -124,6 +130,22 @@ def learn_from(config: RunConfig, options: TrainOptions) -> RunConfig:
     sources = tuple(SourceConfig(str(path), weight) for path, weight in zip(paths, weights, strict=True))
     mix = dataclasses.replace(data.mix or MixConfig(), sources=sources)
     return dataclasses.replace(config, data=dataclasses.replace(data, path="", mix=mix, ingest=ingest))
+
+
+def converse(config: RunConfig, options: TrainOptions) -> RunConfig:
+    """Return the configuration that teaches a vision-language model by data sets instead of a world's scenes.
+
+    Raises:
+        ConfigError: there are more than two, or weights, which conversations have none of.
+    """
+    paths = [str(path) for path in options.data]
+    if len(paths) > 2 or options.weights:
+        raise ConfigError(
+            f"{config.name}: one --data with conversations, or two, captions first, and no --weights; "
+            f"there are {len(paths)}."
+        )
+    texts = dataclasses.replace(config.texts or TextsConfig(), captions=paths[0], instructions=paths[-1])
+    return dataclasses.replace(config, texts=texts, env=None)
 
 
 def world_of(name: str | None, flags: Sequence[str], command: str) -> AnyEnvConfig | None:
@@ -166,6 +188,9 @@ def swap_kinds(config: RunConfig, flags: Sequence[str]) -> RunConfig:
             continue
         if name not in kinds:
             raise ConfigError(unknown(f"--{where}.kind", name, kinds))
+        part = where.partition(".")[0]
+        if getattr(config, part) is None:
+            raise ConfigError(f"--{where}.kind {name}: {config.name} has no {part}. Presets that have: sinew list")
         config = _replace(config, where.split("."), kinds[name])
     return config
 

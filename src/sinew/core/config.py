@@ -112,4 +112,6 @@ def _pick(kind: Any, value: Any) -> Any:  # noqa: ANN401
             default = next((item.default for item in dataclasses.fields(option) if item.name == "kind"), None)
             if default is None or default == value.get("kind", default):
                 return option
+        if isinstance(value, (list, tuple)) and typing.get_origin(option) in (tuple, list):
+            return option
     return kind

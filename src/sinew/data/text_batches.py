@@ -2,73 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sinew.core.chat import IMAGE, NO_LOSS, SHARE, Chat, Piece, Turn
 from sinew.core.errors import DataError
 from sinew.core.types import TextBatch
-from sinew.data.formats.image_text import IMAGE, Turn
 from sinew.data.sampler import epoch_frames
 from sinew.data.text_store import TextStore
-
-NO_LOSS = -100
-"""Stands in the labels where nothing is learned."""
-Encode = Callable[[str], Sequence[int]]
-"""Returns the ids of a text, without any of start or end: ``lambda text: tokenizer.encode(text).ids``."""
-
-
-@dataclass(frozen=True)
-class Chat:
-    """How a conversation becomes token ids.
-
-    Attributes:
-        encode: ids of a text.
-        image_ids: ids that stand for one image, as many as the model has tokens for it.
-        start: text before the first turn.
-        start_ids: ids before everything, such as the one that begins a sequence.
-        human: text before what human says. gpt: text before what gpt says.
-        end_ids: ids after each answer, learned with it, such as the one that ends a sequence.
-        plain: of what human says keep the images only, as LLaVA's first stage does (Liu 2023, arXiv:2304.08485).
-    """
-
-    encode: Encode
-    image_ids: tuple[int, ...]
-    start: str = ""
-    start_ids: tuple[int, ...] = ()
-    human: str = "USER: "
-    gpt: str = " ASSISTANT: "
-    end_ids: tuple[int, ...] = ()
-    plain: bool = False
-
-    def tokenize(self, turns: Sequence[Turn]) -> tuple[list[int], list[int]]:
-        """Return ids and labels of a conversation, of one length.
-
-        Labels are the ids themselves where gpt speaks, its ``end_ids`` included, and ``NO_LOSS`` elsewhere; they are
-        not shifted. Each piece of text is encoded by itself, so that the same prompt has the same ids when it is
-        asked without the answer.
-        """
-        ids = [*self.start_ids, *(self.encode(self.start) if self.start else ())]
-        labels = [NO_LOSS] * len(ids)
-        for turn in turns:
-            if turn.speaker == "human":
-                piece = self._question(turn.text)
-                answer: list[int] = []
-            else:
-                piece = [*self.encode(self.gpt)] if self.gpt and not self.plain else []
-                answer = [*self.encode(turn.text), *self.end_ids]
-            ids += piece + answer
-            labels += [NO_LOSS] * len(piece) + answer
-        return ids, labels
-
-    def _question(self, text: str) -> list[int]:
-        ids: list[int] = []
-        for number, part in enumerate((self.human * (not self.plain) + text).split(IMAGE)):
-            ids += self.image_ids if number else ()
-            ids += self.encode(part) if part and not self.plain else ()
-        return ids
 
 
 @dataclass(frozen=True)
@@ -116,6 +60,60 @@ class TextRows:
             mask[number, : len(ids)] = True
         return TextBatch(images=self.images, input_ids=input_ids, labels=labels, attention_mask=mask, ids=self.ids)
 
+    def packed(
+        self, chat: Chat, *, max_tokens: int, pad: int = 0, pairs: int = 0, draws: np.random.Generator | None = None
+    ) -> TextBatch[NDArray[np.generic]]:
+        """Return the batch with every question answered by itself, many to an image, and ``segment_ids`` (B, N).
+
+        A row holds what its questions share, then each question with its answer; these see what is shared and
+        themselves, nothing else (``core.chat.SHARE``). What does not fit within ``max_tokens`` is left out.
+
+        Args:
+            chat: how turns become ids.
+            max_tokens: N at most.
+            pad: id behind the end of a row.
+            pairs: questions of a record, drawn without repeating; 0 means all of them in their order.
+            draws: source of the draws.
+
+        Raises:
+            DataError: the images of a record, or all of its questions, do not fit within ``max_tokens``.
+        """
+        rows = [self._parts(number, chat, max_tokens, pairs, draws) for number in range(self.num_rows)]
+        return self._padded(rows, pad)
+
+    def _parts(
+        self, number: int, chat: Chat, max_tokens: int, pairs: int, draws: np.random.Generator | None
+    ) -> list[Piece]:
+        """Return what is shared and some questions, as many as fit."""
+        shared, pieces = chat.apart(self.turns[number])
+        if pairs and draws is not None:
+            pieces = [pieces[place] for place in draws.permutation(len(pieces))[:pairs]]
+        row, length = [Piece(shared, [NO_LOSS] * len(shared))], len(shared)
+        for piece in pieces:
+            if length + len(piece) <= max_tokens:
+                row.append(piece)
+                length += len(piece)
+        if len(row) == 1:
+            raise DataError(
+                f"record {self.names[number]}: none of its questions fits within {max_tokens} tokens behind the "
+                f"{len(shared)} of its images. Allow more tokens, or leave the record out."
+            )
+        return row
+
+    def _padded(self, rows: Sequence[Sequence[Piece]], pad: int) -> TextBatch[NDArray[np.generic]]:
+        longest = max(sum(map(len, row)) for row in rows)
+        input_ids = np.full((len(rows), longest), pad, np.int64)
+        labels = np.full((len(rows), longest), NO_LOSS, np.int64)
+        segments = np.zeros((len(rows), longest), np.int64)
+        for number, row in enumerate(rows):
+            place = 0
+            for part, piece in enumerate(row):
+                end = place + len(piece)
+                input_ids[number, place:end], labels[number, place:end] = piece.ids, piece.labels
+                segments[number, place:end] = SHARE + part
+                place = end
+        return TextBatch(self.images, input_ids, labels, segments > 0, segments, self.ids)
+
     def _row(self, number: int, chat: Chat, max_tokens: int) -> tuple[list[int], list[int]]:
         turns = self.turns[number]
         ids, labels = chat.tokenize(turns)
@@ -143,6 +141,44 @@ def text_rows(store: TextStore, numbers: Sequence[int] | NDArray[np.int64]) -> T
         images[np.arange(most) < counts[:, None]] = found
     names, turns = zip(*(store.text(int(number)) for number in chosen), strict=True)
     return TextRows(names, turns, images, chosen)
+
+
+def joined(batch: TextBatch[NDArray[np.generic]], *, max_tokens: int, pad: int = 0) -> TextBatch[NDArray[np.generic]]:
+    """Return the same records in fewer rows: as many to a row as fit, longest first, none seeing another.
+
+    Args:
+        batch: from ``tokenized`` or ``packed``; every record with as many images as the others.
+        max_tokens: N at most.
+        pad: id behind the end of a row.
+    """
+    mask = np.asarray(batch.attention_mask, np.bool_)
+    ids, labels = (np.asarray(part, np.int64) for part in (batch.input_ids, batch.labels))
+    images = np.asarray(batch.images)
+    inner = np.asarray(SHARE * mask if batch.segment_ids is None else batch.segment_ids, np.int64)
+    lengths = mask.sum(axis=1)
+    bins: list[list[int]] = []
+    room: list[int] = []
+    for record in np.argsort(-lengths, kind="stable").tolist():
+        place = next((number for number, free in enumerate(room) if lengths[record] <= free), len(bins))
+        if place == len(bins):
+            bins.append([])
+            room.append(max_tokens)
+        bins[place].append(record)
+        room[place] -= int(lengths[record])
+    longest = max(max_tokens - free for free in room)
+    out = [np.full((len(bins), longest), fill, np.int64) for fill in (pad, NO_LOSS, 0)]
+    most = max(map(len, bins))
+    pictures = np.zeros((len(bins), most, *images.shape[1:]), images.dtype)
+    for number, records in enumerate(bins):
+        place = 0
+        for order, record in enumerate(records):
+            end = place + int(lengths[record])
+            for whole, part, add in zip(out, (ids, labels, inner), (0, 0, order * SHARE), strict=True):
+                whole[number, place:end] = part[record, : end - place] + add
+            pictures[number, order] = images[record]
+            place = end
+    flat = pictures.reshape(len(bins), most * images.shape[1], *images.shape[2:])
+    return TextBatch(flat, out[0], out[1], out[2] > 0, out[2])
 
 
 def text_batches(

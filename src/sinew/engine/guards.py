@@ -46,12 +46,17 @@ class Guard:
         keep: Callable[[], object] | None = None,
     ) -> None:
         self.ranks = world()
-        self.optims = {name: optim for name, optim in optims.items() if isinstance(optim, Optim)}
+        self._all = optims
         self.directory, self.seed, self.max_bad, self.note = directory, seed, max_bad, note
         self.keep = keep
         self.waits = all(optim.waits for optim in self.optims.values())
         self.total = 0
         self._recent: list[tuple[int, Any, Metrics]] = []
+
+    @property
+    def optims(self) -> dict[str, Optim]:
+        """Those that count, as they are now: a recipe of several stages has others in each."""
+        return {name: optim for name, optim in self._all.items() if isinstance(optim, Optim)}
 
     def begin(self) -> None:
         """Start from the optimisers as they are now; what they skipped before is known."""

@@ -195,7 +195,7 @@ class Trainer(Generic[BatchT]):
     def _settings(self) -> dict[str, Any]:
         """What decides every number of a run, as far as the engine knows it."""
         optims = {name: item.settings for name, item in self.recipe.optims.items() if isinstance(item, Optim)}
-        return {"seed": self.seed, "optims": optims}
+        return {"seed": self.seed, "optims": getattr(self.recipe, "settings", optims)}  # of all stages, where there are
 
     def _boundary(self, *, stop: bool) -> bool:
         """Log, try out and save between two updates, as far as each is due; whether the run went back instead."""

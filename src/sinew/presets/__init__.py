@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sinew.presets import bc, tabletop, tabletop_grpo
+from sinew.presets import bc, tabletop, tabletop_grpo, vlm
 from sinew.presets.size import Size
 from sinew.run import RunConfig
 
@@ -12,5 +12,7 @@ PRESETS: dict[str, Callable[[Size], RunConfig]] = {
     "tabletop": tabletop.preset,
     "bc": bc.preset,
     "tabletop-grpo": tabletop_grpo.preset,
+    "vlm": vlm.preset,
+    "llava": vlm.llava,
 }
 """Functions of the size; their docstrings carry what ``sinew list`` prints."""

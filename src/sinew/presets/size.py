@@ -9,6 +9,7 @@ from sinew.engine.config import OptimConfig
 from sinew.models.config import FilmVisionConfig, LanguageConfig, MlpHeadConfig, PolicyConfig
 from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
 from sinew.run import RunConfig
+from sinew.run.stages import Stage, TextsConfig
 
 Size = Literal["tiny", "small", "base", "large"]
 SIZES: tuple[Size, ...] = ("tiny", "small", "base", "large")
@@ -42,6 +43,8 @@ def sized_recipe(size: Size) -> DaggerConfig:
 
 def shorten(config: RunConfig) -> RunConfig:
     """Return the same run made short enough to watch: about two minutes on two cores, and no claim to succeed."""
+    if config.stages:
+        return _shorten_stages(config, config.stages)
     recipe = config.recipe
     if isinstance(recipe, DaggerConfig):
         recipe = dataclasses.replace(recipe, rounds=recipe.rounds[:1], episodes=min(48, recipe.episodes))
@@ -54,6 +57,22 @@ def shorten(config: RunConfig) -> RunConfig:
         ),
         loop=dataclasses.replace(config.loop, updates=min(updates, config.loop.updates)),
         evaluate=dataclasses.replace(config.evaluate, episodes=10, extra=5, quick=5, videos=4),
+    )
+
+
+def _shorten_stages(config: RunConfig, stages: tuple[Stage, ...]) -> RunConfig:
+    share = 300 / sum(stage.updates for stage in stages)
+    short = tuple(
+        dataclasses.replace(stage, updates=min(stage.updates, max(1, round(share * stage.updates)))) for stage in stages
+    )
+    texts = config.texts or TextsConfig()
+    return dataclasses.replace(
+        config,
+        stages=short,
+        texts=dataclasses.replace(
+            texts, scenes=min(1500, texts.scenes), exam=min(30, texts.exam), blind=min(50, texts.blind)
+        ),
+        loop=dataclasses.replace(config.loop, updates=sum(stage.updates for stage in short)),
     )
 
 

@@ -77,5 +77,35 @@ class GrpoConfig:
     shuffle: bool = False
 
 
+@dataclass(frozen=True)
+class PretrainConfig:
+    """One stage of teaching a vision-language model: which parts learn, from which conversations.
+
+    Attributes:
+        data: of the conversations of a run, "captions" (alignment) or "instructions".
+        parts: which learn: vision, projector, lm; "reader" is a small decoder that reads the vision encoder's tokens
+            while it writes and is thrown away after the stage.
+        exchanges: "first" takes the first question of a record and its answer, "rest" the others, "all" all of them.
+        apart: questions of a record answered by themselves, many to an image; 0 keeps a record one conversation.
+        plain: leave out what is asked, as LLaVA's first stage does.
+        sight: "images" as they are, "blank" ones (a model that learns from these is blind), or "words": what the
+            first answer says stands where the image was.
+        balance: "token" counts every id alike; "answer" counts every answer alike, however long.
+        batch: records per update.
+    """
+
+    kind: Literal["pretrain"] = "pretrain"
+    data: Literal["captions", "instructions"] = "instructions"
+    parts: tuple[str, ...] = ("projector", "lm")
+    exchanges: Literal["first", "rest", "all"] = "all"
+    apart: int = 0
+    plain: bool = False
+    sight: Literal["images", "blank", "words"] = "images"
+    balance: Literal["token", "answer"] = "token"
+    batch: int = 128
+
+
 AnyRecipeConfig = BcConfig | DaggerConfig | GrpoConfig
 RECIPES: dict[str, type[AnyRecipeConfig]] = {"bc": BcConfig, "dagger": DaggerConfig, "grpo": GrpoConfig}
+STAGE_RECIPES: dict[str, type[PretrainConfig]] = {"pretrain": PretrainConfig}
+"""What a stage of a run may be; a policy's recipe is none of them."""

@@ -12,7 +12,9 @@ from sinew.envs.config import AnyEnvConfig
 from sinew.envs.tabletop.config import TabletopConfig
 from sinew.evaluate.config import EvaluateConfig
 from sinew.models.config import PolicyConfig
+from sinew.models.vlm_config import VlmConfig
 from sinew.recipes.config import AnyRecipeConfig, DaggerConfig
+from sinew.run.stages import Stage, TextsConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +47,9 @@ class RunConfig:
         init: the weights that training starts from, None for random ones.
         track: what follows the training beside metrics.jsonl: tensorboard, wandb, trackio, mlflow, or none. None means
             tensorboard. Changes no result.
+        vlm: the vision-language model that is taught, in place of a policy.
+        texts: the conversations that it is taught by.
+        stages: what is taught in which order, in place of ``recipe`` and ``optim``.
 
     A setting that is None is as if it did not exist: it changes neither a run's hash nor its meaning.
     """
@@ -63,6 +68,9 @@ class RunConfig:
     data: DataConfig | None = None
     init: InitConfig | None = None
     track: tuple[str, ...] | None = None
+    vlm: VlmConfig | None = None
+    texts: TextsConfig | None = None
+    stages: tuple[Stage, ...] | None = None
 
     @property
     def world(self) -> AnyEnvConfig:
@@ -119,7 +127,9 @@ def evaluate(
 
 def report(path: Path) -> Path:
     """Write the report of a run again from what it measured."""
-    if (path / "offline.json").exists():
+    if (path / "answers-seen.json").exists():
+        from sinew.run.teaching import report_again
+    elif (path / "offline.json").exists():
         from sinew.run.cloning import report_again
     else:
         from sinew.run.reporting import report_again

@@ -44,6 +44,8 @@ from sinew.run.recordings import Recorded, data_of, read_in
 from sinew.run.reporting import next_steps, pooled_report, write
 from sinew.run.screen import console, counting, heading, say
 from sinew.run.start import check_start
+from sinew.run.teaching import check_stages, teach
+from sinew.run.teaching import next_steps as taught_next_steps
 
 if TYPE_CHECKING:
     from sinew.run import RunConfig
@@ -66,7 +68,7 @@ def _train_seeds(config: RunConfig, *, root: Path, command: str, seeds: int) -> 
         config, recorded = in_turn(partial(read_in, config, root))
     configs = [dataclasses.replace(config, seed=config.seed + number) for number in range(seeds)]
     paths = tuple(train_one(one, root=root, command=command, alone=seeds == 1, recorded=recorded) for one in configs)
-    if seeds > 1 and recorded is None and world().is_main:
+    if seeds > 1 and recorded is None and config.vlm is None and world().is_main:
         pooled_report(paths, run_path(config, root).with_name(f"{run_path(config, root).name}-{seeds}-seeds"))
     return paths
 
@@ -77,6 +79,9 @@ def check(config: RunConfig) -> None:
     Raises:
         ConfigError: with what was seen and wanted.
     """
+    if config.vlm is not None:
+        check_stages(config)
+        return
     check_start(config)
     check_trackers(config.track)
     if not 1 <= config.policy.execute <= config.policy.horizon:
@@ -171,7 +176,9 @@ def train_one(
         say(going_on)
         timer = Clock(rundir.path / "timings.json")
         torch.set_num_threads(launched().cores)
-        if recorded is not None:
+        if config.vlm is not None:
+            teach(config, rundir, root=root, command=command, timer=timer)
+        elif recorded is not None:
             clone(config, rundir, recorded, command=command, timer=timer)
         else:
             with start_workers(config.workers) as pool:
@@ -204,7 +211,9 @@ def _follow(config: RunConfig, rundir: RunDir, *, root: Path, recorded: Sequence
 
 
 def _say_what_next(config: RunConfig, path: Path) -> None:
-    if config.data is None:
+    if config.vlm is not None:
+        taught_next_steps(path)
+    elif config.data is None:
         next_steps(config, path)
     else:
         cloned_next_steps(config, path)

@@ -5,30 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sinew.core.chat import IMAGE, Turn
 from sinew.core.errors import DataError
 from sinew.data.formats.pictures import decode
 
-IMAGE = "<image>"
-"""Stands in a text where an image is looked at."""
 MAX_PICTURE = 64 << 20
 """Bytes of the largest encoded picture that is read."""
 MAX_TEXT = 4 << 20
 """Characters of the longest record that is read."""
-
-Speaker = Literal["human", "gpt"]
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one side of a conversation says; ``gpt`` is the side that is learned."""
-
-    speaker: Speaker
-    text: str
 
 
 @dataclass(frozen=True)

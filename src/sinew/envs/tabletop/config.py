@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from sinew.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sinew.core.sights import Sights
     from sinew.core.types import Policy, VecEnv
 
 LARGEST = {"objects": 4, "colours": 10, "shapes": 5, "zones": 3}
@@ -79,6 +80,12 @@ class TabletopConfig:
         from sinew.envs.tabletop.expert import TabletopExpert
 
         return TabletopExpert(self)
+
+    def sights(self) -> Sights:
+        """Return still scenes of the world with what is said of them."""
+        from sinew.envs.tabletop.sights import TabletopSights
+
+        return TabletopSights(self)
 
 
 STAGES: tuple[TabletopConfig, ...] = (

@@ -84,7 +84,7 @@ def start(config: TabletopConfig, state_id: str) -> Start:
         )
     if name == "silent":
         return replace(scene, instruction="")
-    sentence = _say(said, scene.layout, base.split("/")[0], _rng(f"{state_id}#sentence"))
+    sentence = _say(said, scene.layout, base.split("/")[0], named_rng(f"{state_id}#sentence"))
     return replace(scene, instruction=sentence, goal=said if name == "other" else scene.goal)
 
 
@@ -166,14 +166,15 @@ def _plainly(goal: Goal, layout: Layout) -> str:
     return TEMPLATES[goal.skill][0].format(object=object_names(goal.target, layout.things)[0], zone=zone)
 
 
-def _rng(name: str) -> np.random.Generator:
+def named_rng(name: str) -> np.random.Generator:
+    """Return a generator that a name seeds, the same one on every machine."""
     entropy = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
 
 
 def _base(config: TabletopConfig, state_id: str) -> Start:
     split, task = _parse(config, state_id)
-    rng = _rng(state_id)
+    rng = named_rng(state_id)
     distractors = (config.objects - 1) * (2 if split == "crowded" else 1)
     things = draw_things(config, rng, unseen=split == "pairs", distractors=distractors)
     layout, target = draw_layout(config, rng, things, task)
@@ -225,7 +226,7 @@ def _variant_goal(config: TabletopConfig, scene: Start, base: str, name: str) ->
     kinds = [group for group in kinds if group]
     if not kinds:
         return None
-    rng = _rng(f"{base}?{name}")
+    rng = named_rng(f"{base}?{name}")
     return pick(pick(kinds, rng), rng)
 
 

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recipes.toy_texts import pretraining, record, toy_store, toy_vlm
+from sinew.core.chat import NO_LOSS
+from sinew.core.errors import ConfigError
+from sinew.core.types import Cursor
+from sinew.models.vlm import VLM, Draw
+from sinew.recipes.config import PretrainConfig
+from sinew.recipes.pretrain import Pretraining, exchanges, learned
+
+PACKED = PretrainConfig(parts=("vision", "projector", "lm"), exchanges="rest", apart=2, balance="answer", batch=12)
+
+
+def train(recipe: Pretraining, updates: int) -> list[float]:
+    batches = recipe.batches(Cursor())
+    return [float(recipe.update(next(batches))["loss"]) for _ in range(updates)]
+
+
+def answers(vlm: VLM, question: str) -> list[str]:
+    images = np.stack([record(number).images[0] for number in range(6)])[:, None]
+    return vlm.answer(images, [f"<image>\n{question}"] * 6, Draw(tokens=4))
+
+
+def test_a_model_learns_to_answer_from_packed_questions(tmp_path: Path) -> None:
+    vlm = toy_vlm()
+    losses = train(pretraining(tmp_path, 120, PACKED, vlm=vlm), 120)
+    assert losses[-1] < 0.1 < losses[0]
+    assert answers(vlm, "what colour ?") == ["red", "green", "blue"] * 2
+    assert answers(vlm, "how bright ?") == ["dark"] * 3 + ["light"] * 3
+
+
+def test_a_reader_teaches_the_vision_encoder_and_leaves_the_rest_alone(tmp_path: Path) -> None:
+    vlm = toy_vlm()
+    before = {name: value.clone() for name, value in vlm.state_dict().items()}
+    config = PretrainConfig(data="captions", parts=("vision", "reader"), exchanges="first", plain=True, batch=12)
+    losses = train(pretraining(tmp_path, 40, config, vlm=vlm), 40)
+    assert losses[-1] < losses[0] / 3
+    changed = {
+        name.partition(".")[0] for name, value in vlm.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed == {"vision"}
+
+
+@pytest.mark.parametrize("parts", [("projector",), ("projector", "lm")])
+def test_parts_that_are_not_named_stay_bit_for_bit(parts: tuple[str, ...], tmp_path: Path) -> None:
+    vlm = toy_vlm()
+    before = {name: value.clone() for name, value in vlm.state_dict().items()}
+    train(pretraining(tmp_path, 3, PretrainConfig(parts=parts, batch=4), vlm=vlm), 3)
+    changed = {
+        name.partition(".")[0] for name, value in vlm.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed == set(parts)
+
+
+def test_a_blind_model_learns_shares_only_and_never_an_image(tmp_path: Path) -> None:
+    recipe = pretraining(tmp_path, 2, PretrainConfig(parts=("lm",), apart=2, sight="blank", batch=4))
+    assert recipe.lesson(0).text.images.shape[1] == 0
+    assert (recipe.lesson(0).text.input_ids == recipe.vlm.speech.image).sum() == 4 * recipe.vlm.image_tokens
+    assert train(recipe, 2)[0] > 0
+
+
+def test_words_stand_where_the_image_was(tmp_path: Path) -> None:
+    config = PretrainConfig(parts=("lm",), apart=1, sight="words", exchanges="rest", batch=4)
+    recipe = pretraining(tmp_path, 2, config)
+    text = recipe.vlm.tokens.tokenizer.decode(recipe.lesson(0).text.input_ids[0].tolist(), skip_special_tokens=True)
+    assert text.split()[0] in ("dark", "light")
+    assert recipe.vlm.speech.image not in recipe.lesson(0).text.input_ids
+
+
+def test_exchanges_are_the_first_the_rest_or_all() -> None:
+    turns = record(0).turns
+    assert [turn.text for turn in exchanges(turns, "first")] == ["<image>\ndescribe it", "dark red"]
+    assert [turn.text for turn in exchanges(turns, "rest")] == ["<image>\nwhat colour ?", "red", "how bright ?", "dark"]
+    assert exchanges(turns, "all") == turns
+
+
+def test_weights_count_every_id_or_every_answer_alike() -> None:
+    labels = np.full((2, 6), NO_LOSS)
+    labels[0, 1:4], labels[0, 5], labels[1, 0], labels[1, 2:4] = 7, 8, 9, 5
+    places, weights = learned(labels, by_answer=False)
+    assert places.tolist() == [1, 2, 3, 5, 8, 9]  # the first id of a row follows nothing
+    assert weights.tolist() == pytest.approx([1 / 6] * 6)
+    _, weights = learned(labels, by_answer=True)
+    assert weights.tolist() == pytest.approx([1 / 9] * 3 + [1 / 3] + [1 / 6] * 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (PretrainConfig(parts=("eyes",)), "stage parts eyes: wanted some of vision, projector, lm, reader"),
+        (PretrainConfig(parts=("vision", "lm", "reader")), "learns by the reader alone"),
+        (PretrainConfig(parts=("projector", "lm"), sight="blank"), "can teach the lm only"),
+    ],
+)
+def test_parts_that_cannot_learn_together_are_refused(config: PretrainConfig, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Pretraining(
+            toy_vlm(),
+            toy_store(tmp_path),
+            config,
+            pretraining(tmp_path, 1, PretrainConfig()).optim.config,
+            updates=1,
+            seed=0,
+        )
+
+
+def test_an_update_runs_on_meta(tmp_path: Path) -> None:
+    vlm = toy_vlm().to("meta")
+    recipe = pretraining(tmp_path, 1, PACKED, vlm=vlm)
+    recipe.update(recipe.lesson(0).map(lambda array: torch.from_numpy(array).to("meta")))
+    assert recipe.num_updates == 1

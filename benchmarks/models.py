@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rows import Row, measure
 
-GROUPS: tuple[str, ...] = ()
+GROUPS: tuple[str, ...] = ("vqa",)
 """Modules of ``models_parts``; each has ``rows(quick)``."""
 
 

@@ -35,6 +35,7 @@ MAY_NAME_A_WORLD = {
     "presets/__init__.py",
     "presets/tabletop.py",
     "presets/tabletop_grpo.py",
+    "presets/vlm.py",
 }
 OWN_PICKLES = {"data/collect.py", "evaluate/success.py", "recipes/expert_rounds.py", "recipes/group_rounds.py"}
 """Files that unpickle settings which their own process, or its parent, pickled a moment before."""
@@ -117,8 +118,9 @@ def test_top_level_has_at_most_forty_names() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_preset_reaches_at_most_120_settings(name: str) -> None:
-    assert len(list(leaves(PRESETS[name]("small")))) <= 120
+def test_preset_reaches_at_most_130_settings(name: str) -> None:
+    """120 of a policy's run; one that teaches a vision-language model has its parts and its texts beside them."""
+    assert len(list(leaves(PRESETS[name]("small")))) <= 130
 
 
 @pytest.mark.parametrize("where", KINDS)

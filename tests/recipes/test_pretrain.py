@@ -29,7 +29,7 @@ def answers(vlm: VLM, question: str) -> list[str]:
 
 def test_a_model_learns_to_answer_from_packed_questions(tmp_path: Path) -> None:
     vlm = toy_vlm()
-    losses = train(pretraining(tmp_path, 120, PACKED, vlm=vlm), 120)
+    losses = train(pretraining(tmp_path, 40, PACKED, vlm=vlm), 40)
     assert losses[-1] < 0.1 < losses[0]
     assert answers(vlm, "what colour ?") == ["red", "green", "blue"] * 2
     assert answers(vlm, "how bright ?") == ["dark"] * 3 + ["light"] * 3

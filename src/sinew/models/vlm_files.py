@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +14,7 @@ from sinew.core.errors import CheckpointError, SinewError, require
 from sinew.core.files import read_json, write_json, write_text
 from sinew.models.encoder_config import ClipConfig, MlpProjectorConfig, SiglipConfig
 from sinew.models.encoders import VisionEncoder
+from sinew.models.pixels import read_pixels
 from sinew.models.pretrained import EXTRA, fetch, quiet
 from sinew.models.vlm_config import CausalConfig, VlmConfig
 from sinew.models.vlm_parts import Parts, Speech, Tokens, build_vision, join, spoken
@@ -23,8 +23,8 @@ SCHEMA = 1
 OURS = "sinew"
 """Key of config.json under which our own settings stand, beside those of the layout."""
 OWN_LAYOUT = "sinew_vlm"
-VISION = "vision"
-"""Directory, in our layout, of what it takes to build an encoder of transformers again."""
+BLUEPRINT = "blueprint"
+"""Key, in our layout, of what it takes to build an encoder of transformers again."""
 NAMES = ("vision", "projector", "lm")
 HEAD = "lm_head.weight"
 """Of a language model whose head is its embedding: kept once."""
@@ -129,11 +129,8 @@ def _load_llava(place: Path, content: Mapping[str, Any], ours: Mapping[str, Any]
     setattr(lm, lm.base_model_prefix, inner.language_model)
     lm.set_output_embeddings(whole.lm_head)
     made = configs.from_dict(VlmConfig, ours["config"], str(place)) if ours else _described(config)
-    with tempfile.TemporaryDirectory() as folder:
-        blueprint = Path(folder)
-        write_json(blueprint / "config.json", config.vision_config.to_dict())
-        write_json(blueprint / "preprocessor_config.json", read_json(place / "preprocessor_config.json"))
-        vision = cast("VisionEncoder", build_vision(made, blueprint))
+    blueprint = {"config": config.vision_config.to_dict(), "preprocessor": read_pixels(place).to_dict()}
+    vision = cast("VisionEncoder", build_vision(made, blueprint))
     if hasattr(vision.model, NORM):
         vision.model.set_submodule(NORM, nn.Identity())
     weights = inner.vision_tower.state_dict()
@@ -164,10 +161,9 @@ def _save_ours(parts: Parts, ours: Mapping[str, Any], directory: Path) -> None:
     from safetensors.torch import save_file
 
     settings = cast("Any", parts.lm).config.to_dict()
-    write_json(directory / "config.json", {"model_type": OWN_LAYOUT, OURS: ours, "text_config": settings})
-    if isinstance(parts.vision, VisionEncoder):
-        (directory / VISION).mkdir()
-        parts.vision.save(directory / VISION)
+    blueprint = parts.vision.blueprint() if isinstance(parts.vision, VisionEncoder) else None
+    content = {"model_type": OWN_LAYOUT, OURS: {**ours, BLUEPRINT: blueprint}, "text_config": settings}
+    write_json(directory / "config.json", content)
     weights = {
         f"{name}.{key}": value.contiguous()
         for name in NAMES
@@ -183,7 +179,7 @@ def _load_ours(place: Path, content: Mapping[str, Any], ours: Mapping[str, Any])
 
     transformers = require("transformers", extra=EXTRA)
     made = configs.from_dict(VlmConfig, ours["config"], str(place / "config.json"))
-    vision = build_vision(made, place / VISION)
+    vision = build_vision(made, ours[BLUEPRINT])
     settings = dict(content["text_config"])
     lm = transformers.AutoModelForCausalLM.from_config(
         transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -116,7 +115,7 @@ def build_parts(config: VlmConfig, texts: Iterable[str] = ()) -> Parts:
     return Parts(config, vision, join(config, vision, width), lm, tokens, speech)
 
 
-def build_vision(config: VlmConfig, blueprint: Path | None = None) -> nn.Module:
+def build_vision(config: VlmConfig, blueprint: Mapping[str, Any] | None = None) -> nn.Module:
     """Return the vision encoder of a model; with a blueprint it is built like that one, its weights to be loaded."""
     if isinstance(config.vision, StemConfig):
         return StemVision(config.vision)
@@ -126,7 +125,7 @@ def build_vision(config: VlmConfig, blueprint: Path | None = None) -> nn.Module:
 def join(config: VlmConfig, vision: nn.Module, width: int) -> nn.Module:
     """Return the projector from an encoder's tokens to a language model's width."""
     encoder = cast("TokenEncoder", vision)
-    return build_projector(config.projector, encoder.width, width, encoder.grid[0] * encoder.grid[1])
+    return build_projector(config.projector, encoder.channels, width, encoder.grid[0] * encoder.grid[1])
 
 
 def _random_lm(config: VlmConfig, texts: Iterable[str]) -> tuple[nn.Module, Tokens, Speech]:

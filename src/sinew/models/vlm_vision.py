@@ -20,11 +20,11 @@ class TokenEncoder(Protocol):
     """Images to tokens.
 
     Attributes:
-        width: D. grid: (rows, columns) of the N tokens of an image.
+        channels: D. grid: (rows, columns) of the N tokens of an image.
         preprocess: brings images to the size that it reads.
     """
 
-    width: int
+    channels: int
     grid: tuple[int, int]
     preprocess: Preprocess
 
@@ -53,7 +53,7 @@ class StemVision(nn.Module):
                 f"vision stem: patch {config.patch}, image {config.image}, width {config.width}; wanted a patch that "
                 "is a multiple of 4 and divides the image, and a width that is a multiple of 8."
             )
-        self.width = config.width
+        self.channels = config.width
         side = config.image // config.patch
         self.grid = (side, side)
         self.preprocess = Preprocess(Pixels((config.image, config.image), *HALVES))

@@ -97,7 +97,7 @@ class Pretraining:
             with rng.kept():
                 torch.manual_seed(rng.mix(seed, 5))
                 vocabulary = cast("Any", vlm.lm).get_input_embeddings().num_embeddings
-                width: int = cast("Any", vlm.vision).width
+                width: int = cast("Any", vlm.vision).channels
                 self.reader = Captioner(width, vocabulary, width=max(24, width // 24 * 24)).to(self.device)
             parts[READER] = self.reader
         self._modules = parts

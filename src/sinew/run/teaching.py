@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from sinew.core.config import to_dict
 from sinew.core.errors import ConfigError
+from sinew.core.launch import launched
 from sinew.core.rundir import RunDir
 from sinew.core.types import Cursor
 from sinew.engine import rng, runcard
+from sinew.engine.curves import draw_curves
 from sinew.engine.progress import Progress, clock
-from sinew.engine.track import draw_curves, read_rows
+from sinew.engine.track import read_rows
 from sinew.engine.trainer import Trainer
 from sinew.evaluate.answers import Answerer, Exam, Mark, Marks, markdown, sit, table, write_page
 from sinew.models.device import pick_device
@@ -48,6 +50,8 @@ def check_stages(config: RunConfig) -> None:
         ConfigError: with what was seen and wanted.
     """
     stages = stages_of(config)
+    if launched().size > 1:
+        raise ConfigError(f"{config.name}: stages run in one process, {launched().size} were started. Start one.")
     for stage in stages:
         check_parts(stage.recipe)
         if stage.recipe.batch < 1 or stage.updates < 1:

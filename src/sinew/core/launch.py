@@ -20,6 +20,8 @@ class Launch:
         local_rank: rank among those of this machine.
         local_size: processes on this machine.
         restarts: how often an elastic launcher has started them again.
+        strategy: how ``accelerate launch`` was told to share weights: "fsdp", "deepspeed", or "" for no word on it.
+        precision: that it was told to compute in: "no", "bf16", "fp16", "fp8", or "" for no word on it.
     """
 
     rank: int = 0
@@ -27,6 +29,8 @@ class Launch:
     local_rank: int = 0
     local_size: int = 1
     restarts: int = 0
+    strategy: str = ""
+    precision: str = ""
 
     @property
     def cores(self) -> int:
@@ -44,8 +48,10 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
         ConfigError: the launcher's words do not fit together.
     """
     found = os.environ if environment is None else environment
+    strategy = next((name for name in ("fsdp", "deepspeed") if _on(found.get(f"ACCELERATE_USE_{name.upper()}"))), "")
+    precision = found.get("ACCELERATE_MIXED_PRECISION", "")
     if "RANK" not in found and "WORLD_SIZE" not in found:
-        return Launch()
+        return Launch(strategy=strategy, precision=precision)
     words = {name: found.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")}
     words["LOCAL_RANK"] = words["LOCAL_RANK"] or words["RANK"]
     words["LOCAL_WORLD_SIZE"] = words["LOCAL_WORLD_SIZE"] or words["WORLD_SIZE"]
@@ -56,4 +62,9 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     if not (rank < size and local_rank < local_size <= size):
         raise ConfigError(f"{said}: these do not fit together. Start several processes with torchrun: docs/training.md")
     restarts = found.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return Launch(rank, size, local_rank, local_size, int(restarts) if restarts.isdigit() else 0)
+    again = int(restarts) if restarts.isdigit() else 0
+    return Launch(rank, size, local_rank, local_size, again, strategy, precision)
+
+
+def _on(word: str | None) -> bool:
+    return (word or "").lower() in ("1", "true", "yes")

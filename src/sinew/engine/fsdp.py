@@ -16,13 +16,15 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
-from sinew.core.errors import ConfigError, TrainingError
+from sinew.core.errors import TrainingError
 from sinew.engine.distributed import world
 from sinew.engine.sharing import Entry
 
 
 class Shards:
     """Every rank has a part of each parameter and gathers the rest while it computes (FSDP2, Zhao 2023).
+
+    Parameters that are single numbers cannot be cut; every rank has them.
 
     Args:
         module: what is trained; its weights must be the same on every rank, and are cut up in place.
@@ -37,14 +39,15 @@ class Shards:
         warnings.filterwarnings("ignore", message=".*FSDP2-wrapped module .* returned a view tensor.*")
         device = next(module.parameters()).device
         self.mesh: DeviceMesh | None = init_device_mesh(device.type, (self.ranks.size,))
+        numbers = {parameter for parameter in module.parameters() if parameter.ndim == 0}
         for block in blocks(module):
-            fully_shard(block, mesh=self.mesh)
+            fully_shard(block, mesh=self.mesh, ignored_params=numbers)
         self.entry = Entry(module)
-        fully_shard(self.entry, mesh=self.mesh)
-        self.sharded = {name: cast("DTensor", parameter) for name, parameter in module.named_parameters()}
-        self.names = [name for name, parameter in self.sharded.items() if parameter.requires_grad]
-        self._trained = [self.sharded[name] for name in self.names]
-        self.parameters = [nn.Parameter(parameter.to_local().detach()) for parameter in self._trained]
+        fully_shard(self.entry, mesh=self.mesh, ignored_params=numbers)
+        self.every = dict(module.named_parameters())
+        self.sharded = {name: cast("DTensor", item) for name, item in self.every.items() if item.ndim}
+        self.names = [name for name, item in self.every.items() if item.requires_grad]
+        self.parameters = [self._part(name) for name in self.names]
 
     def call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401
         """Call the method with gathered weights."""
@@ -59,40 +62,48 @@ class Shards:
 
     def clear(self) -> None:
         """Forget all gradients."""
-        for part, parameter in zip(self.parameters, self._trained, strict=True):
-            part.grad = parameter.grad = None
+        for name, part in zip(self.names, self.parameters, strict=True):
+            part.grad = self.every[name].grad = None
 
     def gradients(self) -> list[Tensor]:
         """Return this rank's part of the gradients, averaged over the ranks."""
-        for part, parameter in zip(self.parameters, self._trained, strict=True):
-            part.grad = None if parameter.grad is None else cast("DTensor", parameter.grad).to_local()
+        for name, part in zip(self.names, self.parameters, strict=True):
+            gradient = self.every[name].grad
+            if name in self.sharded:
+                part.grad = None if gradient is None else cast("DTensor", gradient).to_local()
+            elif gradient is not None:
+                dist.all_reduce(gradient)
+                gradient /= self.ranks.size
         return [part.grad for part in self.parameters if part.grad is not None]
 
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """Return the norm over all ranks' parts."""
-        square = torch.nn.utils.get_total_norm(gradients).square()
+        own = [gradient for gradient in gradients if gradient.ndim or self.ranks.is_main]  # what all have counts once
+        square = torch.nn.utils.get_total_norm(own).square()
         dist.all_reduce(square)
         return square.sqrt()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the parts."""
-        return {name: parameter.to_local().detach() for name, parameter in self.sharded.items()}
+        return {name: _local(item).detach() for name, item in self.every.items()}
 
     def stored(self, name: str, part: Tensor) -> Tensor:
         """Return the part as one of a distributed tensor."""
+        if name not in self.sharded:
+            return part
         like = self.sharded[name]
         return DTensor.from_local(part, self.mesh, like.placements, shape=like.shape, stride=like.stride())
 
     def own(self, name: str, value: Tensor) -> Tensor:
         """Cut a whole value as torch cuts the parameter; a stored one is cut already."""
-        if isinstance(value, DTensor):
-            return value.to_local()
+        if isinstance(value, DTensor) or name not in self.sharded:
+            return _local(value)
         chunks, part = value.chunk(self.ranks.size), self.sharded[name].to_local()
         return chunks[self.ranks.rank] if self.ranks.rank < len(chunks) else torch.empty_like(part)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Load this rank's part of it."""
-        known = self.sharded
+        known = self.every
         parts = {key: self.stored(key, self.own(key, item)) if key in known else item for key, item in state.items()}
         self.module.load_state_dict(parts)
 
@@ -106,7 +117,7 @@ class Shards:
                 self._filled.to_empty(device="cpu")
         filled = dict(self._filled.named_parameters())
         for name, part in parts.items():
-            full = cast("DTensor", self.stored(name, part)).full_tensor()
+            full = cast("DTensor", self.stored(name, part)).full_tensor() if name in self.sharded else part
             if self.ranks.is_main:
                 filled[name].copy_(full)
         if self.ranks.is_main:
@@ -117,7 +128,7 @@ class Shards:
     def verify(self) -> str:
         """Check that torch shards it, and that this rank really has less than all."""
         name = type(self.module).__name__
-        here = sum(part.numel() for part in self.tensors().values())
+        here = sum(_local(item).numel() for item in self.sharded.values())
         full = sum(parameter.numel() for parameter in self.sharded.values())
         counts = self.ranks.gather(here)
         if not isinstance(self.entry, FSDPModule) or max(counts) >= full or sum(counts) != full:
@@ -127,18 +138,22 @@ class Shards:
             )
         return f"{self.ranks.size} processes share {full:,} parameters, {here:,} of them on rank 0 (FSDP2)"
 
+    def _part(self, name: str) -> nn.Parameter:
+        """Return what the optimiser steps: this rank's part as a parameter that shares its memory."""
+        whole = self.every[name]
+        return whole if name not in self.sharded else nn.Parameter(_local(whole).detach())
+
     def _check(self, module: nn.Module) -> None:
-        """Refuse what cannot be cut up, and weights that differ."""
+        """Refuse weights that differ."""
         name = type(module).__name__
-        scalars = [name for name, parameter in module.named_parameters() if parameter.ndim == 0]
-        if scalars:
-            raise ConfigError(
-                f"{name}: {', '.join(scalars)} are single numbers, which FSDP2 cannot cut. Give them one dimension, or "
-                "train with --optim.parallel ddp."
-            )
         sums = repr([float(parameter.detach().double().sum()) for parameter in module.parameters()])
         digest = hashlib.sha256(sums.encode()).hexdigest()[:12]
         self.ranks.require_same(f"{name}: digest of its weights before they are sharded", digest)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """Return this rank's part of a tensor; of one that every rank has, all."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def skeleton(module: nn.Module) -> nn.Module:

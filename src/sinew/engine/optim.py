@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from sinew.core.config import to_dict
 from sinew.core.errors import ConfigError
+from sinew.core.launch import launched
 from sinew.engine.config import OptimConfig
 from sinew.engine.distributed import world
-from sinew.engine.parallel import share
+from sinew.engine.parallel import check_precision, share
 from sinew.engine.parts import gradient_rms, parts_of
 from sinew.engine.sharing import Sharing
 
@@ -71,6 +72,7 @@ class Optim:
         self.ranks = world()
         if self.pieces < 1:
             raise ConfigError(f"--optim.accumulate {self.pieces}: a batch is cut into at least 1 piece.")
+        check_precision(launched(), config.precision)
         groups = _groups(module, config)
         self.sharing = share(module, config.parallel)
         self.parameters = self.sharing.parameters

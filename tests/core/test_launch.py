@@ -7,13 +7,8 @@ import pytest
 from sinew.core.errors import ConfigError
 from sinew.core.launch import Launch, launched
 
-TORCHRUN = {
-    "RANK": "3",
-    "WORLD_SIZE": "4",
-    "LOCAL_RANK": "1",
-    "LOCAL_WORLD_SIZE": "2",
-    "TORCHELASTIC_RESTART_COUNT": "1",
-}
+PLACE = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+TORCHRUN = {**PLACE, "TORCHELASTIC_RESTART_COUNT": "1"}
 
 
 def test_without_a_launcher_a_process_is_alone() -> None:
@@ -33,6 +28,11 @@ def test_what_accelerate_was_told_is_known() -> None:
     found = launched({**TORCHRUN, "ACCELERATE_USE_FSDP": "true", "ACCELERATE_MIXED_PRECISION": "bf16"})
     assert (found.strategy, found.precision) == ("fsdp", "bf16")
     assert launched({"ACCELERATE_USE_DEEPSPEED": "true"}).strategy == "deepspeed"
+
+
+def test_one_process_where_accelerate_was_told_several_is_refused() -> None:
+    with pytest.raises(ConfigError, match="told several processes and started one"):
+        launched({"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"})
 
 
 @pytest.mark.parametrize(

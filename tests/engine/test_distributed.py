@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import sinew.core
-from engine.two_ranks import BAD_UPDATE, keep, train
+from engine.two_ranks import BAD_UPDATE, keep, train, train_rounds
 from recipes.line_world import demonstrations
 from sinew.core.errors import ConfigError
+from sinew.data.store import Store
 from sinew.engine.codec import read_tree
 from sinew.engine.config import OptimConfig
 from sinew.engine.distributed import Vote, World, joined, world
@@ -28,6 +29,7 @@ from sinew.engine.optim import Optim
 from sinew.engine.track import read_rows
 
 KINDS = ("ddp", "fsdp2")
+ORDER = ("alone", "together")
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +48,8 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _train_all(place: Path) -> None:
     demonstrations(place / "demonstrations")
     keep(place / "single", *train(place / "single", place / "demonstrations", None))
+    for kind in ("dagger", "grpo"):
+        train_rounds(place / f"{kind}-alone", place / "demonstrations", kind, None)
     shutil.copytree(place / "single", place / "begun-alone", symlinks=True)
     shutil.rmtree(place / "begun-alone" / "checkpoints" / "8")
     with socket.socket() as found:
@@ -133,6 +137,21 @@ def test_one_process_goes_on_with_what_two_began(together: Path, tmp_path: Path,
     _, notes = train(tmp_path / "run", together / "demonstrations", None)
     assert losses(tmp_path / "run") == pytest.approx(losses(together / "single"), rel=0, abs=1e-5)
     assert any(note.startswith("2 processes wrote the checkpoint, 1 go on") for note in notes)
+
+
+@pytest.mark.parametrize("kind", ["dagger", "grpo"])
+def test_ranks_that_act_in_turns_learn_what_one_process_learns(together: Path, kind: str) -> None:
+    alone, shared = (read_rows(together / f"{kind}-{name}" / "metrics.jsonl") for name in ("alone", "together"))
+    one, two = ({row["update"]: row["loss"] for row in rows if "loss" in row} for rows in (alone, shared))
+    assert list(one) == [1, 2, 3]
+    assert two == pytest.approx(one, rel=0, abs=1e-5)
+    assert list((together / f"{kind}-together" / "data").iterdir()) == []
+
+
+def test_what_ranks_gathered_lies_in_the_order_of_one_process(together: Path) -> None:
+    ids = [[record.id for record in Store.open(together / f"dagger-{name}" / "own").records] for name in ORDER]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 50
 
 
 def test_ranks_take_neighbouring_rows_and_all_of_them() -> None:

@@ -16,12 +16,12 @@ def test_the_launcher_may_choose_fsdp2() -> None:
 
 
 def test_a_launcher_that_contradicts_the_setting_is_refused() -> None:
-    with pytest.raises(ConfigError, match="FSDP, --optim.parallel says ddp"):
+    with pytest.raises(ConfigError, match=r"FSDP, --optim\.parallel says ddp"):
         agreed(Launch(size=2, strategy="fsdp"), "ddp")
 
 
 def test_deepspeed_is_refused_with_what_to_use() -> None:
-    with pytest.raises(ConfigError, match="fsdp2.yaml"):
+    with pytest.raises(ConfigError, match=r"fsdp2\.yaml"):
         agreed(Launch(size=2, strategy="deepspeed"), None)
 
 

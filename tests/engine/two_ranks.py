@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recipes.line_world import cloning
+from recipes.line_world import POLICY, WORLD, cloning, small_policy
 from sinew.core.errors import TrainingError
 from sinew.core.rundir import RunDir
 from sinew.core.types import Batch, Cursor
@@ -24,9 +24,15 @@ from sinew.data.config import AugmentConfig
 from sinew.data.store import Store
 from sinew.engine.codec import encode
 from sinew.engine.config import LoopConfig, OptimConfig, Parallel
-from sinew.engine.distributed import joined, world
+from sinew.engine.distributed import in_turn, joined, world
 from sinew.engine.trainer import Trainer
+from sinew.models.config import GaussianHeadConfig
 from sinew.recipes.bc import BehaviourCloning
+from sinew.recipes.config import DaggerConfig, GrpoConfig
+from sinew.recipes.dagger import Dagger
+from sinew.recipes.expert_rounds import ExpertRounds
+from sinew.recipes.group_rounds import GroupRounds
+from sinew.recipes.grpo import Grpo
 
 LOOP = LoopConfig(updates=8, log_every=2, save_every=4, eval_at=(0.5,), keep=3)
 BAD_UPDATE = 3
@@ -88,6 +94,25 @@ def keep(path: Path, recipe: Poisoned, notes: list[str]) -> None:
         path.with_suffix(".json").write_text(json.dumps({"ranks": told, "notes": notes}))
 
 
+def train_rounds(path: Path, store: Path, kind: str, parallel: Parallel | None) -> None:
+    """Train a recipe that acts, for a few updates."""
+    data, updates, optim = Store.open(store), 3, OptimConfig(parallel=parallel, ema=0.0)
+    path.mkdir(parents=True, exist_ok=True)
+    if kind == "grpo":
+        policy = small_policy(data, config=dataclasses.replace(POLICY, head=GaussianHeadConfig(hidden=(32,))))
+        config = GrpoConfig(scenes=3, group=4, epochs=1, minibatches=5, train="all")
+        gather = GroupRounds(WORLD, config, 2, path / "data", 0)
+        recipe: Any = Grpo(policy, gather, config, optim, updates=updates, seed=0)
+    else:
+        names = tuple(data.target_sizes)
+        own = in_turn(lambda: Store.open_or_create(path / "own", data.spec, names))
+        inner = cloning([data, own], updates, optim=optim)
+        inner.augment = Augment(AugmentConfig(brightness=0.0, contrast=0.0))
+        rounds = ExpertRounds(WORLD, DaggerConfig(rounds=(0.5,), episodes=50, take_over=0.2), path / "data", 0)
+        recipe = Dagger(inner, own, rounds, rounds=[1])
+    Trainer(recipe, dataclasses.replace(LOOP, updates=updates, log_every=1, eval_at=()), RunDir(path), seed=0).run()
+
+
 def main(place: Path) -> None:
     """Train by DDP and by FSDP2, straight and interrupted, and go on with what one process began."""
     torch.set_num_threads(1)
@@ -104,6 +129,8 @@ def main(place: Path) -> None:
                 train(stopped, store, parallel, stop_at=6)
             except StopError:
                 keep(stopped, *train(stopped, store, parallel))
+        train_rounds(place / "dagger-together", store, "dagger", None)
+        train_rounds(place / "grpo-together", store, "grpo", "fsdp2")
         keep(place / "begun-alone", *train(place / "begun-alone", store, "fsdp2"))
 
 

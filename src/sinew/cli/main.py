@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = run_command(words)
         sys.stdout.flush()
     except ConfigError as error:
-        return _fail(str(error)) if launched().rank == 0 else 2  # every rank has the same flags
+        return _fail(str(error)) if os.environ.get("RANK", "0") == "0" else 2  # every rank has the same flags
     except SinewError as error:
         return _fail(str(error))
     except KeyboardInterrupt as stopped:

@@ -51,6 +51,11 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     strategy = next((name for name in ("fsdp", "deepspeed") if _on(found.get(f"ACCELERATE_USE_{name.upper()}"))), "")
     precision = found.get("ACCELERATE_MIXED_PRECISION", "")
     if "RANK" not in found and "WORLD_SIZE" not in found:
+        if precision and "MASTER_ADDR" in found:
+            raise ConfigError(
+                "accelerate launch was told several processes and started one, as it does with MULTI_CPU or use_cpu. "
+                "Use config/ddp_cpu.yaml, or torchrun --nproc-per-node 2 -m sinew train ..."
+            )
         return Launch(strategy=strategy, precision=precision)
     words = {name: found.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")}
     words["LOCAL_RANK"] = words["LOCAL_RANK"] or words["RANK"]

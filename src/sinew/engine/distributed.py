@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from sinew.core.errors import ConfigError, TrainingError
-from sinew.core.launch import launched
+from sinew.core.launch import Launch, launched
 from sinew.engine import rng
 
 T = TypeVar("T")
@@ -203,7 +203,7 @@ def joined(device: torch.device | str) -> Generator[World]:
             )
         torch.cuda.set_device(launch.local_rank)
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
+        _meet("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", launch)
         hosts()
         found = world()
         if (found.rank, found.size) != (launch.rank, launch.size):
@@ -226,6 +226,17 @@ def joined(device: torch.device | str) -> Generator[World]:
 def hosts() -> Any:  # noqa: ANN401  (a process group)
     """Return the group for words between hosts; of its own, so that its waits do not count as a hanging gradient."""
     return dist.new_group(backend="gloo", timeout=PATIENCE)
+
+
+def _meet(backend: str, launch: Launch) -> None:
+    """Meet the others where the launcher says.
+
+    An elastic launcher keeps its store for the next attempt, and whoever is first there would read the addresses of
+    processes that are dead and wait for them (torch 2.13); so each attempt keeps its own.
+    """
+    store, rank, size = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
+    attempt = dist.PrefixStore(f"attempt_{launch.restarts}", store)  # pyright: ignore[reportPrivateImportUsage]
+    dist.init_process_group(backend, store=attempt, rank=rank, world_size=size)
 
 
 def _is_lost(error: BaseException) -> bool:

@@ -56,6 +56,6 @@ def check_precision(launch: Launch, precision: Precision | None) -> None:
     wanted = {"": precision, "no": "fp32"}.get(launch.precision, launch.precision)
     if (wanted or "fp32") != (precision or "fp32"):
         raise ConfigError(
-            f"accelerate launch was told mixed_precision {launch.precision}, --optim.precision is {precision or 'fp32'}. "
-            "Say the same in both: --optim.precision bf16, or mixed_precision: no."
+            f"accelerate launch was told mixed_precision {launch.precision}, and --optim.precision is "
+            f"{precision or 'fp32'}. Say the same in both: --optim.precision bf16, or mixed_precision: no."
         )

@@ -338,4 +338,5 @@ class Trainer(Generic[BatchT]):
         self._window.left_out(time.perf_counter() - began)
 
     def _modules(self) -> list[nn.Module]:
-        return [*self.recipe.modules.values(), self.recipe.acting()]
+        trained = list(self.recipe.modules.values())
+        return trained if self._mesh is not None else [*trained, self.recipe.acting()]  # of shards it is a copy

@@ -57,6 +57,11 @@ BAD: dict[str, tuple[dict[str, Any], list[str], list[str], str]] = {
 }
 
 
+def test_a_damaged_number_that_signals_is_read_as_no_number_and_warns_of_nothing() -> None:
+    signalling = np.frombuffer(struct.pack("<Q", 0x7FF0_0000_0000_0001), np.float64)
+    assert np.isnan(numbers_in({"position": signalling}, ["position"], [], "here")).tolist() == [True]
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_number_is_named(name: str) -> None:
     message, fields, names, words = BAD[name]

@@ -183,3 +183,7 @@ def test_shards_need_somebody_to_share_with() -> None:
 
 def test_ranks_that_disagree_are_refused_with_both_sides(together: Path) -> None:
     assert "answer: rank 0 has 0, rank 1 has 1. All processes" in (together / "refused.txt").read_text()
+
+
+def test_a_loss_made_past_the_ranks_is_refused(together: Path) -> None:
+    assert "Linear: its loss was not made through Optim.call" in (together / "past.txt").read_text()

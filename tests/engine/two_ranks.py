@@ -25,6 +25,7 @@ from sinew.data.store import Store
 from sinew.engine.codec import encode
 from sinew.engine.config import LoopConfig, OptimConfig, Parallel
 from sinew.engine.distributed import in_turn, joined, world
+from sinew.engine.optim import Optim
 from sinew.engine.trainer import Trainer
 from sinew.models.config import GaussianHeadConfig
 from sinew.recipes.bc import BehaviourCloning
@@ -122,6 +123,13 @@ def main(place: Path) -> None:
             ranks.require_same("answer", ranks.rank)
         except TrainingError as error:
             (place / "refused.txt").write_text(str(error))
+        line = torch.nn.Linear(1, 1)
+        optim = Optim(line, OptimConfig(), 2)
+        optim.step(optim.call("forward", torch.ones(1, 1)).sum())
+        try:
+            optim.step(line(torch.ones(1, 1)).sum())
+        except TrainingError as error:
+            (place / "past.txt").write_text(str(error))
         for parallel in ("ddp", "fsdp2"):
             keep(place / parallel, *train(place / parallel, store, parallel))
             stopped = place / f"{parallel}-stopped"

@@ -26,12 +26,14 @@ class Whole:
         self.mesh: DeviceMesh | None = None
         trained = {name: item for name, item in module.named_parameters() if item.requires_grad}
         self.names, self.parameters = list(trained), list(trained.values())
+        self._called = False
         self.wrapper = None if world().alone else _replicated(Entry(module))
 
     def call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401
         """Call the method, through DDP where there are several ranks."""
         if self.wrapper is None:
             return getattr(self.module, name)(*arguments)
+        self._called = True
         return self.wrapper(name, *arguments)
 
     @contextmanager
@@ -49,7 +51,17 @@ class Whole:
             parameter.grad = None
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients, averaged over the ranks."""
+        """Return the gradients, averaged over the ranks.
+
+        Raises:
+            TrainingError: the loss was made past ``call``, so that every rank has its own.
+        """
+        if self.wrapper is not None and not self._called:
+            raise TrainingError(
+                f"{type(self.module).__name__}: its loss was not made through Optim.call, so each of "
+                f"{world().size} processes would train alone. Call optim.call(method, batch), or train in one process."
+            )
+        self._called = False
         return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
 
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:

@@ -93,7 +93,8 @@ class VLM(nn.Module):
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width that images are best read in with [px]."""
-        return cast("TokenEncoder", self.vision).preprocess.pixels.size
+        encoder: TokenEncoder = cast("Any", self.vision)
+        return encoder.preprocess.pixels.size
 
     @property
     def device(self) -> torch.device:

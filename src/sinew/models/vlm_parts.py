@@ -124,7 +124,7 @@ def build_vision(config: VlmConfig, blueprint: Mapping[str, Any] | None = None) 
 
 def join(config: VlmConfig, vision: nn.Module, width: int) -> nn.Module:
     """Return the projector from an encoder's tokens to a language model's width."""
-    encoder = cast("TokenEncoder", vision)
+    encoder: TokenEncoder = cast("Any", vision)
     return build_projector(config.projector, encoder.channels, width, encoder.grid[0] * encoder.grid[1])
 
 

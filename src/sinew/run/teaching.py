@@ -99,7 +99,8 @@ def image_size(config: VlmConfig) -> tuple[int, int]:
     """Return the size that images are best kept in: what the vision encoder reads."""
     if config.path:
         return VLM.from_pretrained(config.path).image_size
-    return cast("TokenEncoder", build_vision(config)).preprocess.pixels.size
+    encoder: TokenEncoder = cast("Any", build_vision(config))
+    return encoder.preprocess.pixels.size
 
 
 def build(config: RunConfig, corpus: Corpus) -> VLM:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rows import Row, measure
 
-GROUPS = ("loop", "kills", "distributed", "preflight", "diagnose")
+GROUPS = ("loop", "trainers", "kills", "distributed", "preflight", "diagnose")
 """In the order of the table; one that is not there yet has no rows."""
 PARTS = Path(__file__).parent / "engine_parts"
 

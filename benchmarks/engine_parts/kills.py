@@ -88,7 +88,8 @@ def training_rows(place: Path, runs: int) -> Iterator[Row]:
     def train(path: Path) -> None:
         path.mkdir(exist_ok=True)
         recipe = cloning([store], LOOP.updates)
-        Trainer(Noted(recipe, path / "ids.txt"), LOOP, RunDir(path), seed=0).run()
+        noted: Any = Noted(recipe, path / "ids.txt")
+        Trainer(noted, LOOP, RunDir(path), seed=0).run()
         tensors, _ = encode(recipe.state_dict())
         content = b"".join(name.encode() + value.numpy().tobytes() for name, value in tensors.items())
         (path / "digest").write_text(hashlib.sha256(content).hexdigest())

@@ -50,44 +50,51 @@ def demonstrations(path: Path, episodes: int = 12) -> Store:
     return collect(path, WORLD, CollectConfig(episodes=episodes, group=6, held_out=0.0), seed=0)
 
 
-def small_policy(store: Store, seed: int = 0, config: PolicyConfig = POLICY) -> VLAPolicy:
+def small_policy(
+    store: Store, seed: int = 0, config: PolicyConfig = POLICY, *, device: torch.device | str = "cpu"
+) -> VLAPolicy:
     """Return a policy for the store's robot and words."""
     torch.manual_seed(seed)
     policy = VLAPolicy(config, store.spec, train_tokenizer(["go left", "go right"]))
     policy.fit_normalizer(statistics([store]))
-    return policy
+    return policy.to(device)
 
 
-def cloning(stores: list[Store], updates: int, *, optim: OptimConfig | None = None, seed: int = 0) -> BehaviourCloning:
+def cloning(
+    stores: list[Store], updates: int, *, optim: OptimConfig | None = None, seed: int = 0, device: str = "cpu"
+) -> BehaviourCloning:
     """Return behaviour cloning on these stores."""
-    policy = small_policy(stores[0], seed)
+    policy = small_policy(stores[0], seed, device=device)
     windows = Windows(stores, history=policy.config.history, horizon=policy.config.horizon)
     config = BcConfig(batch=16)
-    return BehaviourCloning(policy, windows, config, optim or OptimConfig(), updates=updates, seed=seed)
+    optim = optim or OptimConfig()
+    return BehaviourCloning(policy, windows, config, optim, updates=updates, seed=seed, device=device)
 
 
 def improving(policy: VLAPolicy, path: Path, updates: int, *, seed: int = 0, **changes: Any) -> Grpo:  # noqa: ANN401
     """Return GRPO on the line world."""
     config = GrpoConfig(**{"scenes": 3, "group": 4, "epochs": 1, "minibatches": 2, "train": "all", **changes})
     gather = GroupRounds(WORLD, config, max(2, policy.config.execute), path, seed)
-    return Grpo(policy, gather, config, OptimConfig(lr=1e-2, ema=0.0), updates=updates, seed=seed)
+    optim = OptimConfig(lr=1e-2, ema=0.0)
+    return Grpo(policy, gather, config, optim, updates=updates, seed=seed, device=policy.device)
 
 
-def build_recipe(kind: str, path: Path, updates: int, seed: int = 0) -> Recipe[Any]:
+def build_recipe(kind: str, path: Path, updates: int, seed: int = 0, *, device: str = "cpu") -> Recipe[Any]:
     """Return a recipe by its name in RECIPES or STAGE_RECIPES, its data below ``path``."""
     if kind == "pretrain":
         parts = ("vision", "projector", "lm")
         return pretraining(path, updates, PretrainConfig(parts=parts, apart=1, batch=4), seed=seed)
     store = demonstrations(path / "demonstrations")
     if kind == "bc":
-        return cloning([store], updates, seed=seed)
+        return cloning([store], updates, seed=seed, device=device)
     if kind == "dagger":
         config = DaggerConfig(rounds=(0.25, 0.5), episodes=6, take_over=0.2)
         own = Store.open_or_create(path / "dagger", store.spec, tuple(store.target_sizes))
         gather = ExpertRounds(WORLD, config, path / "data", seed)
         rounds = [round(share * updates) for share in config.rounds]
-        return Dagger(cloning([store, own], updates, seed=seed), own, gather, rounds=rounds)
+        return Dagger(cloning([store, own], updates, seed=seed, device=device), own, gather, rounds=rounds)
     if kind == "grpo":
-        policy = small_policy(store, seed, dataclasses.replace(POLICY, head=GaussianHeadConfig(hidden=(32,))))
+        config = dataclasses.replace(POLICY, head=GaussianHeadConfig(hidden=(32,)))
+        policy = small_policy(store, seed, config, device=device)
         return improving(policy, path / "data", updates, seed=seed)
     raise NotImplementedError(f"{kind}: add how to build it here, and it is tested")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from recipes.line_world import build_recipe
 from sinew.core.rundir import RunDir
+from sinew.core.types import Cursor, RLBatch
 from sinew.engine.codec import encode
 from sinew.engine.config import LoopConfig
 from sinew.engine.track import read_rows
@@ -66,3 +68,17 @@ def test_a_stopped_run_ends_as_an_uninterrupted_one(kind: str, stop_at: int, tmp
 def test_the_seed_changes_the_result(kind: str, tmp_path: Path) -> None:
     one, two = (build_recipe(kind, tmp_path / str(seed), 20, seed=seed) for seed in (0, 1))
     assert str(encode(one.state_dict())[0]) != str(encode(two.state_dict())[0])
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_an_update_runs_on_the_meta_device(kind: str, tmp_path: Path) -> None:
+    """There every look at a number raises, so an update that runs makes no host wait for a GPU."""
+    batch = next(build_recipe(kind, tmp_path / "cpu", 20).batches(Cursor(0)))
+    if isinstance(batch, RLBatch):  # of which the rows of a step alone go to the device
+        batch = dataclasses.replace(batch, advantage=torch.ones(batch.num_rows))
+    else:
+        batch = batch.map(lambda array: array.to("meta"))
+    recipe = build_recipe(kind, tmp_path / "meta", 20, device="meta")
+    metrics = recipe.update(batch)
+    assert {metrics[name].device.type for name in ("loss", "grad_norm")} == {"meta"}
+    assert {item.device.type for item in recipe.acting().parameters()} == {"meta"}

@@ -16,6 +16,7 @@ from sinew.core.rundir import RunDir, compare
 from sinew.core.types import Cursor, Recipe, Sized
 from sinew.engine import rng
 from sinew.engine.checkpoint import Checkpoints, Pretrained, unheard
+from sinew.engine.compiling import compile_recipe
 from sinew.engine.config import LoopConfig
 from sinew.engine.diagnose import Diagnosis
 from sinew.engine.distributed import Vote, world
@@ -117,9 +118,14 @@ class Trainer(Generic[BatchT]):
         batches = self.recipe.batches(Cursor(self.state.update))
         self._alive_since = time.perf_counter()
         self._window.begin()
+        backend = self.config.compile
         with Interrupt() as interrupt:
             while not self._ended:
                 batch = self._window.fetch(batches)
+                if backend is not None:
+                    compile_recipe(self.recipe, batch, backend, self.note)
+                    backend = None
+                    self._window.begin()
                 self.state.update += 1
                 if self.state.update not in self.skipped:
                     metrics = self.recipe.update(batch)

@@ -76,8 +76,10 @@ def exploding(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _vanished(evidence: Evidence) -> Iterator[Finding]:
-    """Judge the whole where no parts were measured."""
-    norm = evidence["grad_norm"].tail(ROWS)
+    """Judge the whole where no parts were measured; where the loss itself is 0 there was nothing to learn from."""
+    norm, loss = evidence["grad_norm"].tail(ROWS), evidence["loss"].tail(ROWS)
+    if len(loss) and not loss.median:
+        return
     if len(norm) >= ROWS and norm.median < NOTHING and not _solved(evidence):
         seen = f"gradient norm {norm.median:.2g} (median of the last {len(norm)} rows)"
         yield Finding("vanishing gradients", "", evidence.update, seen, *_deep("the network"))

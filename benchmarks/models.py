@@ -15,7 +15,11 @@ from pathlib import Path
 
 from rows import Row, measure
 
+<<<<<<< HEAD
 GROUPS: tuple[str, ...] = ("vqa",)
+=======
+GROUPS: tuple[str, ...] = ("modes", "heads")
+>>>>>>> 3953d25 (Measure who keeps two ways apart; a page per head)
 """Modules of ``models_parts``; each has ``rows(quick)``."""
 
 

@@ -15,11 +15,7 @@ from pathlib import Path
 
 from rows import Row, measure
 
-<<<<<<< HEAD
-GROUPS: tuple[str, ...] = ("vqa",)
-=======
-GROUPS: tuple[str, ...] = ("modes", "heads")
->>>>>>> 3953d25 (Measure who keeps two ways apart; a page per head)
+GROUPS: tuple[str, ...] = ("vqa", "modes", "heads")
 """Modules of ``models_parts``; each has ``rows(quick)``."""
 
 

@@ -1,0 +1,100 @@
+"""Every action head on the table-top: equal updates, success held against the best head's, cost against it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from first_run_parts.learning import RUNS as FIRST_RUNS
+from first_run_parts.learning import SKILLS, cells
+from rows import ROOT, Row
+
+from sinew.evaluate import summary
+from sinew.evaluate.rates import find
+from sinew.evaluate.summary import pool_runs
+from sinew.models.config import AnyHeadConfig, FlowHeadConfig, GaussianHeadConfig, MlpHeadConfig
+from sinew.models.heads.config import AutoregressiveHeadConfig, BinsHeadConfig, DiffusionHeadConfig
+from sinew.run import RunConfig, train
+from sinew.run.parts import run_path
+
+COMMAND = "python benchmarks/models.py --only heads"
+RUNS = ROOT / "runs" / "models"
+SEEDS = (0, 1, 2)
+HEADS: dict[str, AnyHeadConfig] = {
+    "mlp": MlpHeadConfig(),
+    "gaussian": GaussianHeadConfig(),
+    "gaussian, mixture of 4": GaussianHeadConfig(mixture=4),
+    "flow": FlowHeadConfig(),
+    "diffusion": DiffusionHeadConfig(),
+    "autoregressive, values": AutoregressiveHeadConfig(),
+    "autoregressive, fast": AutoregressiveHeadConfig(tokens="fast"),
+    "bins": BinsHeadConfig(),
+}
+SHARE, BUDGET = 0.8, 2.0
+
+
+def rows(quick: bool) -> Iterator[Row]:  # noqa: FBT001  (the signature that all parts share)
+    """Yield one row a head; what is missing is trained, with ``quick`` it is left out."""
+    found = {name: _cells(head, learn=not quick) for name, head in HEADS.items()}
+    rates = {name: pool_runs([cell[0] for cell in some]) for name, some in found.items() if some}
+    success = {name: rate.rate for name, some in rates.items() if (rate := find(some, "all")) is not None}
+    best = max(success, key=lambda name: success[name], default=None)
+    for name, some in found.items():
+        yield _row(name, some, rates, best, found)
+
+
+def config_of(head: AnyHeadConfig) -> RunConfig:
+    """Return the table-top's preset at half its updates, with that head."""
+    half = cells()["half the updates, the preset, mlp head, 3 DAgger rounds"]
+    return dataclasses.replace(half, policy=dataclasses.replace(half.policy, head=head))
+
+
+def _cells(head: AnyHeadConfig, *, learn: bool) -> list[tuple[Any, float, int]]:
+    """Return (evaluation, CPU-seconds of training, seed) of each seed's run, here or among those of the first run."""
+    found: list[tuple[Any, float, int]] = []
+    for seed in SEEDS:
+        one = dataclasses.replace(config_of(head), seed=seed)
+        places = [run_path(one, root) for root in (RUNS, FIRST_RUNS)]
+        done = next((place for place in places if _finished(place)), None)
+        if done is None and learn:
+            done = places[0]
+            train(one, root=RUNS, command=f"sinew train --config {done}/config.json")
+        if done is not None:
+            seconds = json.loads((done / "timings.json").read_text())["phases"]["train"]["cpu_s"]
+            found.append((summary.load(done / "evaluation.json"), seconds, seed))
+    return found
+
+
+def _finished(place: Path) -> bool:
+    state = place / "state.json"
+    return state.exists() and json.loads(state.read_text())["phase"] == "done"
+
+
+def _row(name: str, some: list[Any], rates: dict[str, Any], best: str | None, found: dict[str, list[Any]]) -> Row:
+    what = f"table-top at half the updates, {name} head"
+    if not some or best is None:
+        return Row(what, None, "%", f">= {100 * SHARE:.0f} % of the best at <= {BUDGET:g}x its time", command=COMMAND)
+    rate, top = find(rates[name], "all"), find(rates[best], "all")
+    assert rate is not None
+    assert top is not None
+    cost, least = (sum(cell[1] for cell in cells_) / len(cells_) for cells_ in (some, found[best]))
+    every = ", ".join(
+        f"{skill} {100 * part.rate:.0f}" for skill in SKILLS if (part := find(rates[name], skill)) is not None
+    )
+    value, low, high = (round(100 * number, 1) for number in (rate.rate, rate.low, rate.high))
+    return Row(
+        what,
+        value,
+        "%",
+        f">= {100 * SHARE * top.rate:.1f} at <= {BUDGET * least:.0f} CPU-seconds of training",
+        rate.rate >= SHARE * top.rate and cost <= BUDGET * least,
+        rate.n,
+        low,
+        high,
+        ", ".join(str(cell[2]) for cell in some),
+        COMMAND,
+        f"{every}; {cost:.0f} CPU-seconds of training in the process itself; the best is {best}",
+    )

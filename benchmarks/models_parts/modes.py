@@ -15,7 +15,9 @@ from sinew.models.heads.config import AutoregressiveHeadConfig, BinsHeadConfig, 
 from sinew.models.policy import ChunkHead, RangedHead
 
 COMMAND = "python benchmarks/models.py --only modes"
-HORIZON, WIDTH = 8, 8
+HORIZON, WIDTH = 9, 8
+MIDDLE = HORIZON // 2
+"""The step at which a path is beside the obstacle."""
 UPDATES, ROWS, DRAWS = 300, 64, 1000
 SEEDS = (0, 1, 2)
 CLEAR = 0.5
@@ -88,8 +90,7 @@ def shares(config: AnyHeadConfig, seed: int) -> Tensor:
     place, _ = taught(DRAWS)
     with torch.no_grad():
         aside = draw(config, head)(seen(place))[..., 1] - place[:, None]
-    middle = aside[:, HORIZON // 2 - 1 : HORIZON // 2 + 1].mean(dim=1)
-    left, right = middle > CLEAR, middle < -CLEAR
+    left, right = aside[:, MIDDLE] > CLEAR, aside[:, MIDDLE] < -CLEAR
     whole = (aside[:, 1:-1] > 0).all(dim=1) | (aside[:, 1:-1] < 0).all(dim=1)
     return torch.stack([part.float().mean() for part in (left, right, ~(left | right), whole)])
 

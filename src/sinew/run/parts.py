@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 def run_path(config: RunConfig, root: Path) -> Path:
     """Return a run's directory; settings that change no result do not change it."""
-    config = dataclasses.replace(config, workers=0, optim=dataclasses.replace(config.optim, parallel=None))
+    config = dataclasses.replace(config, workers=0, track=None, optim=dataclasses.replace(config.optim, parallel=None))
     if isinstance(config.recipe, GrpoConfig):  # known by the digest of its files, wherever they lie
         config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, start=""))
     plain = _without_none(to_dict(config))

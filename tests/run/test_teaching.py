@@ -76,6 +76,7 @@ def test_stages_survive_the_config_file_and_mistakes_in_them_are_named(tmp_path:
     ("changes", "message"),
     [
         ({"stages": None}, "has no stages"),
+        ({"env": None}, "small-vlm: nothing to learn from. Name conversations"),
         ({"loop": LoopConfig(updates=9)}, "--loop.updates 9: the stages read 2, align 2, instruct 2 have 6 together"),
         ({"stages": (dataclasses.replace(STAGES[0], recipe=PretrainConfig(parts=("eyes",))),)}, "stage parts eyes"),
     ],

@@ -50,6 +50,12 @@ def check_stages(config: RunConfig) -> None:
         ConfigError: with what was seen and wanted.
     """
     stages = stages_of(config)
+    texts = texts_of(config)
+    if config.env is None and not (texts.captions or texts.instructions):
+        raise ConfigError(
+            f"{config.name}: nothing to learn from. Name conversations: sinew train {config.name} --data PATH, or "
+            "captions and instructions with a --data each."
+        )
     if launched().size > 1:
         raise ConfigError(f"{config.name}: stages run in one process, {launched().size} were started. Start one.")
     for stage in stages:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sinew.core.errors import ConfigError
+from sinew.models.unet import ChunkUnet
 
 if TYPE_CHECKING:
     from sinew.core.types import Features
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 Memory = tuple[Tensor, ...]
 """What a field needs of an observation, each (B, ...), the summary (B, D) first. Made once, used at every step."""
 
-Expert = Literal["cross", "joint"]
+Expert = Literal["cross", "joint", "unet"]
 TIME_FEATURES = 16
+UNET_STEPS = 100
+"""Steps of noise that the U-Net's sines of time are made for."""
 HEAD_SIZE = 32
 """Width of one attention head of a ``CrossField``."""
 
@@ -136,7 +139,36 @@ class JointField(nn.Module):
         return self.steps.leave(hidden)
 
 
-def build_field(expert: Expert | None, sizes: FieldSizes, layout: FeatureLayout) -> MlpField | CrossField | JointField:
+class UnetField(nn.Module):
+    """Diffusion Policy's U-Net along the steps of the chunk; of the features it sees the summary.
+
+    Args:
+        sizes: of everything; each of the ``layers`` levels but the last halves the steps and doubles the ``width``.
+
+    Raises:
+        ConfigError: the steps cannot be halved as often, or the width does not fit the norms.
+    """
+
+    def __init__(self, sizes: FieldSizes) -> None:
+        super().__init__()
+        channels = [sizes.width * 2**level for level in range(sizes.layers)]
+        self.net = ChunkUnet(sizes.actions, sizes.features, channels)
+        self.net.check(sizes.horizon)
+
+    def remember(self, features: Features, summary: Tensor) -> Memory:
+        """Return the summary (B, D)."""
+        del features
+        return (summary,)
+
+    def forward(self, memory: Memory, chunk: Tensor, time: Tensor) -> Tensor:
+        """Return (B, H, A) at chunk (B, H, A) and time (B,) in 0 .. 1."""
+        return self.net(chunk, time * UNET_STEPS, memory[0])
+
+
+AnyField = MlpField | CrossField | JointField | UnetField
+
+
+def build_field(expert: Expert | None, sizes: FieldSizes, layout: FeatureLayout) -> AnyField:
     """Return the field of that name; None means the MLP.
 
     Raises:
@@ -146,6 +178,8 @@ def build_field(expert: Expert | None, sizes: FieldSizes, layout: FeatureLayout)
         return MlpField(sizes)
     if expert == "cross":
         return CrossField(sizes)
+    if expert == "unet":
+        return UnetField(sizes)
     if layout.cache is None:
         raise ConfigError(
             "--policy.head.expert joint reads the keys and values of a language model, and this policy has none that "

@@ -74,11 +74,7 @@ class ChunkUnet(nn.Module):
         Raises:
             ConfigError: H cannot be halved often enough.
         """
-        if chunk.shape[1] % 2**self.halvings:
-            raise ConfigError(
-                f"a chunk of {chunk.shape[1]} steps cannot be halved {self.halvings} times. Make --policy.horizon a "
-                f"multiple of {2**self.halvings}, or the U-Net less deep."
-            )
+        self.check(chunk.shape[1])
         angles = time.to(chunk.dtype)[:, None] * self.rates
         known = torch.cat([self.time(torch.cat([angles.sin(), angles.cos()], dim=-1)), condition], dim=-1)
         seen, kept = chunk.transpose(1, 2), list[Tensor]()
@@ -90,6 +86,18 @@ class ChunkUnet(nn.Module):
         for blocks, double in zip(self.up, self.doubling, strict=True):
             seen = double(_through(blocks, torch.cat([seen, kept.pop()], dim=1), known))
         return self.out(seen).transpose(1, 2)
+
+    def check(self, steps: int) -> None:
+        """Refuse chunks that cannot be halved often enough.
+
+        Raises:
+            ConfigError: with lengths that can.
+        """
+        if steps % 2**self.halvings:
+            raise ConfigError(
+                f"a chunk of {steps} steps cannot be halved {self.halvings} times. Make --policy.horizon a multiple of "
+                f"{2**self.halvings}, or --policy.head.layers {_halvings(steps) + 1} at most."
+            )
 
 
 class Residual(nn.Module):
@@ -127,6 +135,11 @@ def _through(blocks: nn.Module, steps: Tensor, condition: Tensor) -> Tensor:
     for block in blocks:
         steps = block(steps, condition)
     return steps
+
+
+def _halvings(steps: int) -> int:
+    """Return how often a number can be halved."""
+    return (steps & -steps).bit_length() - 1
 
 
 def _rates(size: int) -> Tensor:

@@ -33,6 +33,7 @@ VARIANTS: dict[str, AnyHeadConfig] = {
     "tanh": GaussianHeadConfig(std="features", tanh=True),
     "mixture": GaussianHeadConfig(mixture=3),
     "flow-cross": FlowHeadConfig(expert="cross", width=64),
+    "diffusion-unet": DiffusionHeadConfig(expert="unet", width=8, layers=1),
     "diffusion-cross": DiffusionHeadConfig(expert="cross", width=64, prediction="epsilon"),
     "fast": AutoregressiveHeadConfig(tokens="fast"),
 }

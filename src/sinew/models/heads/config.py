@@ -184,7 +184,8 @@ class DiffusionHeadConfig:
         binary_weight: weight of the two-valued actions' loss.
         noise: least deviation of a step in the draws that reinforcement learning scores.
         expert: None for an MLP over the chunk; cross for a transformer that looks at all tokens; joint for one that
-            shares every attention layer of the language model.
+            shares every attention layer of the language model; unet for convolutions along the steps, ``layers``
+            levels of them.
     """
 
     kind: Literal["diffusion"] = "diffusion"
@@ -197,7 +198,7 @@ class DiffusionHeadConfig:
     eta: float = 0.0
     binary_weight: float = 0.3
     noise: float = 0.1
-    expert: Literal["cross", "joint"] | None = None
+    expert: Literal["cross", "joint", "unet"] | None = None
 
     def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
         """Return the head for features of size ``width``."""

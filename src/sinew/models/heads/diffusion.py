@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class DiffusionHead(nn.Module):
     """Diffusion over the whole chunk (Diffusion Policy, Chi 2023, arXiv:2303.04137), walked in few DDIM steps.
 
-    Differs from the paper: the network is a residual MLP or a transformer instead of a U-Net, it
+    Differs from the paper: the network is a residual MLP or a transformer unless the U-Net is asked for, it
     predicts the velocity of Salimans 2022 (arXiv:2202.00512) unless told otherwise, the estimate of
     the chunk is kept within the range of the data instead of -1 .. 1, and two-valued actions are
     classified from the features beside it.

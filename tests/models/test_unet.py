@@ -28,7 +28,9 @@ def test_every_step_hears_condition_and_noise_level(scale: bool) -> None:
 
 
 def test_a_chunk_that_cannot_be_halved_is_refused_with_a_length_that_can() -> None:
-    with pytest.raises(ConfigError, match=r"6 steps cannot be halved 2 times.*multiple of 4, or --policy.head.layers 2 at most"):
+    with pytest.raises(
+        ConfigError, match=r"6 steps cannot be halved 2 times.*multiple of 4, or --policy.head.layers 2 at most"
+    ):
         small(channels=(8, 16, 16))(torch.randn(1, 6, 3), torch.zeros(1), torch.zeros(1, 5))
 
 

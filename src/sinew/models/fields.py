@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from sinew.core.errors import ConfigError
 from sinew.models.unet import ChunkUnet
+from sinew.models.unet_config import UnetConfig
 
 if TYPE_CHECKING:
     from sinew.core.types import Features
@@ -33,6 +34,7 @@ class FieldSizes:
 
     Attributes:
         features: D. horizon: H. actions: A. width: of the hidden layers. layers: how many.
+        unet: sizes of a U-Net, where they do not follow from these.
     """
 
     features: int
@@ -40,6 +42,7 @@ class FieldSizes:
     actions: int
     width: int
     layers: int
+    unet: UnetConfig | None = None
 
 
 class MlpField(nn.Module):
@@ -151,8 +154,16 @@ class UnetField(nn.Module):
 
     def __init__(self, sizes: FieldSizes) -> None:
         super().__init__()
-        channels = [sizes.width * 2**level for level in range(sizes.layers)]
-        self.net = ChunkUnet(sizes.actions, sizes.features, channels)
+        unet = sizes.unet or UnetConfig(tuple(sizes.width * 2**level for level in range(sizes.layers)))
+        self.net = ChunkUnet(
+            sizes.actions,
+            sizes.features,
+            unet.channels,
+            kernel=unet.kernel,
+            groups=unet.groups,
+            time=unet.time,
+            scale=unet.scale,
+        )
         self.net.check(sizes.horizon)
 
     def remember(self, features: Features, summary: Tensor) -> Memory:

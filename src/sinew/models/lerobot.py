@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from sinew.core.errors import CheckpointError
 from sinew.core.files import read_json
 from sinew.models.config import ActHeadConfig, PolicyConfig
 from sinew.models.encoder_config import ResnetConfig, ResnetSizes
-from sinew.models.lerobot_names import ACT_RULES, rename
-from sinew.models.visuomotor_config import CellsConfig
+from sinew.models.heads.config import DiffusionHeadConfig
+from sinew.models.lerobot_names import ACT_RULES, diffusion_rules, rename
+from sinew.models.unet_config import UnetConfig
+from sinew.models.visuomotor_config import CellsConfig, KeypointsConfig
 
 IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
 ONE_IMAGE = "observation.image"
@@ -232,5 +235,69 @@ def _act(theirs: Theirs, weights: Mapping[str, Tensor]) -> Foreign:
     return theirs.foreign(policy, found, notes)
 
 
-READERS: dict[str, Callable[[Theirs, Mapping[str, Tensor]], Foreign]] = {"act": _act}
+def _diffusion(theirs: Theirs, weights: Mapping[str, Tensor]) -> Foreign:
+    content = theirs.content
+    if content["beta_schedule"] != "squaredcos_cap_v2":
+        raise CheckpointError(
+            f"{theirs.directory}/config.json: beta_schedule {content['beta_schedule']!r}; only squaredcos_cap_v2, the "
+            "default, can be taken over."
+        )
+    separate, ticks = content["use_separate_rgb_encoder_per_camera"], content["n_obs_steps"]
+    found = rename(weights, diffusion_rules(len(theirs.cameras) if separate else 0), str(theirs.directory))
+    points, ddpm = content["spatial_softmax_num_keypoints"], content["noise_scheduler_type"] == "DDPM"
+    head = DiffusionHeadConfig(
+        width=1,
+        length=content["num_train_timesteps"],
+        steps=content["num_inference_steps"] or content["num_train_timesteps"],
+        prediction=content["prediction_type"],
+        eta=float(ddpm),
+        expert="unet",
+        unet=UnetConfig(
+            tuple(content["down_dims"]),
+            content["kernel_size"],
+            content["n_groups"],
+            content["diffusion_step_embed_dim"],
+            content["use_film_scale_modulation"],
+        ),
+        spacing="leading",
+        bounded_noise=ddpm,
+        before=ticks - 1,
+    )
+    crop, size = content["crop_shape"], content.get("resize_shape")
+    policy = PolicyConfig(
+        vision=theirs.resnet("group" if content["use_group_norm"] else "frozen"),
+        fusion=KeypointsConfig(
+            keypoints=points,
+            words=False,
+            size=None if size is None else (size[0], size[1]),
+            crop=None if crop is None else (crop[0], crop[1]),
+            separate=separate,
+        ),
+        head=head,
+        history=ticks,
+        horizon=content["horizon"] - head.before,
+        execute=content["n_action_steps"],
+        state=theirs.state_size > 0,
+    )
+    return theirs.foreign(
+        policy, found | _unread(theirs, policy, ticks * (theirs.state_size + 2 * points * len(theirs.cameras)))
+    )
+
+
+def _unread(theirs: Theirs, policy: PolicyConfig, width: int) -> dict[str, Tensor]:
+    """Return what LeRobot's diffusion has not: the range of the data, and a classifier of two-valued actions."""
+    content, size = theirs.content, theirs.action_size
+    reach = content["clip_sample_range"] if content["clip_sample"] else math.inf
+    flat = policy.horizon * size
+    return {
+        "head.range.low": torch.full((size,), -reach),
+        "head.range.high": torch.full((size,), reach),
+        "head.logits.0.weight": torch.zeros(1, width),
+        "head.logits.0.bias": torch.zeros(1),
+        "head.logits.2.weight": torch.zeros(flat, 1),
+        "head.logits.2.bias": torch.zeros(flat),
+    }
+
+
+READERS: dict[str, Callable[[Theirs, Mapping[str, Tensor]], Foreign]] = {"act": _act, "diffusion": _diffusion}
 """Kinds of LeRobot's policies that can be taken over."""

@@ -90,7 +90,7 @@ def diffusion_rules(eyes: int) -> tuple[Rule, ...]:
         rules.append((theirs + r"pool\.nets\.(.+)", rf"network.scene.maps.{eye}.\1"))
         rules.append((theirs + r"out\.(.+)", rf"network.scene.layers.{eye}.0.\1"))
         rules.append((theirs + r"pool\.pos_grid", ""))
-    return *rules, *under(r"diffusion\.unet\.", "head.unet.", _UNET)
+    return *rules, *under(r"diffusion\.unet\.", "head.field.net.", _UNET)
 
 
 LEVELS = {"down": "down", "up": "up", "mid": "middle"}

@@ -28,15 +28,21 @@ class NoiseSchedule(nn.Module):
         length: K.
         steps: that are walked, evenly spaced from K - 1 down ("trailing").
         prediction: what the network says of x_k: the noise, x, or sqrt(a) noise - sqrt(1 - a) x (Salimans 2022).
+        leading: walk evenly spaced steps that end at 0 instead.
+        bounded: take the noise that remains from the bounded estimate.
     """
 
-    def __init__(self, length: int, steps: int, prediction: Prediction) -> None:
+    def __init__(
+        self, length: int, steps: int, prediction: Prediction, *, leading: bool = False, bounded: bool = True
+    ) -> None:
         super().__init__()
-        self.length, self.prediction = length, prediction
+        self.length, self.prediction, self.bounded = length, prediction, bounded
         places = [math.cos((k / length + 0.008) / 1.008 * math.pi / 2) ** 2 for k in range(length + 1)]
         betas = [min(1 - places[k + 1] / places[k], BETA_MOST) for k in range(length)]
         alphas = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float32), dim=0)
         self.walk = tuple(round(length - number * length / steps) - 1 for number in range(steps))
+        if leading:
+            self.walk = tuple(number * (length // steps) for number in reversed(range(steps)))
         following = torch.zeros(length, dtype=torch.int64)
         for here, there in zip(self.walk, (*self.walk[1:], -1), strict=True):
             following[here] = there + 1
@@ -70,7 +76,9 @@ class NoiseSchedule(nn.Module):
             return (blurred - (1 - alpha).sqrt() * said) / alpha.sqrt()
         return alpha.sqrt() * blurred - (1 - alpha).sqrt() * said
 
-    def transition(self, blurred: Tensor, clean: Tensor, step: Tensor, eta: float) -> tuple[Tensor, Tensor]:
+    def transition(
+        self, blurred: Tensor, clean: Tensor, step: Tensor, eta: float, free: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return mean (B, ...) and standard deviation (B, 1, ...) of x at the next step of the walk.
 
         Args:
@@ -78,9 +86,11 @@ class NoiseSchedule(nn.Module):
             clean: the bounded estimate of x.
             step: k (B,), one of ``walk``.
             eta: 0 for DDIM, 1 for DDPM.
+            free: the estimate of x before it was bounded, for a schedule that is not ``bounded``; None is ``clean``.
         """
         here, there = _like(self.alphas[step], blurred), _like(self.ends[self.following[step]], blurred)
-        noise = (blurred - here.sqrt() * clean) / (1 - here).sqrt()
+        source = clean if self.bounded or free is None else free
+        noise = (blurred - here.sqrt() * source) / (1 - here).sqrt()
         std = eta * ((1 - there) / (1 - here) * (1 - here / there)).clamp(min=0).sqrt()
         return there.sqrt() * clean + (1 - there - std.square()).clamp(min=0).sqrt() * noise, std
 

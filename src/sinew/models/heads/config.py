@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from sinew.models.unet_config import UnetConfig
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -186,6 +188,11 @@ class DiffusionHeadConfig:
         expert: None for an MLP over the chunk; cross for a transformer that looks at all tokens; joint for one that
             shares every attention layer of the language model; unet for convolutions along the steps, ``layers``
             levels of them.
+        unet: its sizes, where they do not follow from ``width`` and ``layers``.
+        spacing: which steps are walked: evenly spaced ones that begin at the noisiest (trailing) or end at the
+            cleanest (leading).
+        bounded_noise: the noise that remains after a step is taken from the bounded estimate of the chunk.
+        before: steps before now that are drawn as well and thrown away, as LeRobot's policies do.
     """
 
     kind: Literal["diffusion"] = "diffusion"
@@ -199,6 +206,10 @@ class DiffusionHeadConfig:
     binary_weight: float = 0.3
     noise: float = 0.1
     expert: Literal["cross", "joint", "unet"] | None = None
+    unet: UnetConfig | None = None
+    spacing: Literal["trailing", "leading"] = "trailing"
+    bounded_noise: bool = True
+    before: int = 0
 
     def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
         """Return the head for features of size ``width``."""

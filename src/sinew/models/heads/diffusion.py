@@ -51,8 +51,14 @@ class DiffusionHead(nn.Module):
         self.summary = Summary(width, layout)
         self.actions = ActionLoss(spec, config.binary_weight)
         self.range = ActionRange(spec.action_size)
-        self.schedule = NoiseSchedule(config.length, config.steps, config.prediction)
-        sizes = FieldSizes(width, horizon, spec.action_size, config.width, config.layers)
+        self.schedule = NoiseSchedule(
+            config.length,
+            config.steps,
+            config.prediction,
+            leading=config.spacing == "leading",
+            bounded=config.bounded_noise,
+        )
+        sizes = FieldSizes(width, config.before + horizon, spec.action_size, config.width, config.layers, config.unet)
         self.field = build_field(config.expert, sizes, layout)
         flat = horizon * spec.action_size
         self.logits = nn.Sequential(nn.Linear(width, config.width), nn.GELU(), nn.Linear(config.width, flat))
@@ -77,21 +83,26 @@ class DiffusionHead(nn.Module):
 
     def loss(self, features: Features, batch: Batch[Tensor]) -> Tensor:
         """Return the loss per row, (B,); noise and step come from torch's generator."""
-        memory, clean = self.remember(features), settled(batch)
+        memory, clean = self.remember(features), self._with_before(settled(batch))
         noise = torch.randn_like(clean)
         step = torch.randint(self.schedule.length, (len(clean),), device=clean.device)
         said = self.say(memory, self.schedule.blur(clean, noise, step), step)
-        error = (said - self.schedule.target(clean, noise, step)).square()
+        error = (said - self.schedule.target(clean, noise, step)).square()[:, self.config.before :]
         return self.actions.reduce(error, self._logits(memory), batch)
 
     def sample(self, features: Features, noise: Tensor | None = None) -> Tensor:
         """Return chunks (B, H, A) at unit scale from ``noise`` (B, H, A), drawn here when None.
+
+        Noise of the steps before now is drawn, too, unless it comes with the rest.
 
         With ``eta`` above 0 more is drawn at every step but the last, whether noise is given or not.
         """
         memory = self.remember(features)
         context = memory[0]
         chunk = torch.randn(len(context), self.horizon, self.size, device=context.device) if noise is None else noise
+        missing = self.config.before + self.horizon - chunk.shape[1]
+        if missing:
+            chunk = torch.cat([torch.randn_like(chunk[:, :1].expand(-1, missing, -1)), chunk], dim=1)
         for time in self.times:
             chunk = self.advance(memory, chunk, torch.full((len(context),), time, device=context.device))
         return self.finish(memory, chunk)
@@ -103,7 +114,9 @@ class DiffusionHead(nn.Module):
 
     def finish(self, memory: Memory, chunk: Tensor) -> Tensor:
         """Return the chunk (B, H, A) as it is but for two-valued actions, which the summary decides."""
-        return self.actions.decide(torch.where(self.actions.binary, self._logits(memory), chunk))
+        return self.actions.decide(
+            torch.where(self.actions.binary, self._logits(memory), chunk[:, self.config.before :])
+        )
 
     # ---------------------------------------------------------------------- reinforcement learning
 
@@ -114,6 +127,11 @@ class DiffusionHead(nn.Module):
 
     def rollout(self, features: Features) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Draw chunks (B, H, A) at unit scale; the trace is the chain (B, K + 1, H, A) and two-valued actions' bits."""
+        if self.config.before:
+            raise ConfigError(
+                f"--policy.head.before {self.config.before}: steps before now are drawn but never acted, so such draws "
+                "cannot be scored. Reinforcement learning wants 0."
+            )
         memory = self.remember(features)
         start = torch.randn(len(memory[0]), self.horizon, self.size, device=memory[0].device)
         return draw_chain(self.transition, memory, start, self.schedule.walk, self._logits(memory), self.actions)
@@ -130,7 +148,13 @@ class DiffusionHead(nn.Module):
     def _step(self, memory: Memory, chunk: Tensor, step: Tensor, eta: float) -> tuple[Tensor, Tensor]:
         clean = self.schedule.clean(chunk, self.say(memory, chunk, step), step)
         bounded = torch.maximum(torch.minimum(clean, self.range.high), self.range.low)
-        return self.schedule.transition(chunk, bounded, step, eta)
+        return self.schedule.transition(chunk, bounded, step, eta, free=clean)
+
+    def _with_before(self, clean: Tensor) -> Tensor:
+        """Put the first action before now as often as needed; what is said of those steps does not count."""
+        if not self.config.before:
+            return clean
+        return torch.cat([clean[:, :1].expand(-1, self.config.before, -1), clean], dim=1)
 
     def _logits(self, memory: Memory) -> Tensor:
         return self.logits(memory[0]).unflatten(-1, (self.horizon, self.size))

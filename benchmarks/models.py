@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rows import Row, measure
 
-GROUPS: tuple[str, ...] = ("vqa", "modes", "heads")
+GROUPS: tuple[str, ...] = ("matrix", "step", "vqa", "modes", "heads")
 """Modules of ``models_parts``; each has ``rows(quick)``."""
 
 

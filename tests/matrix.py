@@ -46,6 +46,11 @@ UNFIT = {
         for kind in VISUOMOTOR
         for projector in PROJECTORS
     },
+    **{
+        frozenset({("fusion", "lm"), ("language", name)}): "needs a causal language model"
+        for name in LANGUAGE
+        if name != "qwen2"
+    },
 }
 """Pairs that are refused, and what is said."""
 TINY: Mapping[str, Any] = {
@@ -81,44 +86,49 @@ def tiny(kind: type[Any]) -> Any:  # noqa: ANN401  (any config dataclass)
 
 def policy_of(combination: Combination) -> VLAPolicy:
     """Return a seeded policy of these parts with statistics."""
+    return built(config_of(combination))
+
+
+def built(config: PolicyConfig) -> VLAPolicy:
+    """Return a seeded policy of these settings for the line world, with statistics."""
     torch.manual_seed(0)
-    config = config_of(combination)
     policy = VLAPolicy(config, ToyConfig(size=SIZE).spec, tokenizer_of(config.language, ["go left", "go right"]))
     policy.fit_normalizer({"state": spread(2, 0.1), "action": spread(2, 0.05), "targets.goal": spread(1, 0.2)})
     return policy
 
 
-def seen(rows: int = 4) -> NumpyObservation:
-    """Return observations of two ticks."""
-    now = look(rows)
-    images = {name: np.repeat(image, 2, axis=1) for name, image in now.images.items()}
-    return dataclasses.replace(now, images=images, state=np.repeat(now.state, 2, axis=1))
+def seen(ticks: int = 2) -> NumpyObservation:
+    """Return observations of four rows."""
+    now = look(4)
+    images = {name: np.repeat(image, ticks, axis=1) for name, image in now.images.items()}
+    return dataclasses.replace(now, images=images, state=np.repeat(now.state, ticks, axis=1))
 
 
-def lesson(rows: int = 4) -> Batch[Tensor]:
-    """Return a batch to learn from, with the ends of chunks padded."""
+def lesson(ticks: int = 2, horizon: int = 4) -> Batch[Tensor]:
+    """Return a batch of four rows to learn from, with the ends of chunks padded."""
     random = torch.Generator().manual_seed(1)
-    actions = 0.2 * torch.rand(rows, 4, 2, generator=random) - 0.1
+    actions = 0.2 * torch.rand(4, horizon, 2, generator=random) - 0.1
     actions[..., 1] = actions[..., 1].sign().clamp(min=0)
-    is_pad = torch.zeros(rows, 4, dtype=torch.bool)
+    is_pad = torch.zeros(4, horizon, dtype=torch.bool)
     is_pad[:2, 3:] = True
-    goal = torch.randn(rows, 1, generator=random)
-    return Batch(seen(rows).map(torch.as_tensor), actions, is_pad, torch.ones(rows), {"goal": goal})
+    goal = torch.randn(4, 1, generator=random)
+    return Batch(seen(ticks).map(torch.as_tensor), actions, is_pad, torch.ones(4), {"goal": goal})
 
 
 def check(policy: VLAPolicy, directory: Path) -> None:
     """Take a step, act, save, load, act the same, and run without weights; an AssertionError says what failed."""
     trained = {name: value for name, value in policy.named_parameters() if value.requires_grad}
     optimiser = torch.optim.SGD(trained.values(), lr=1e-3)
-    losses = policy.train().losses(lesson())
+    horizon = policy.config.horizon
+    losses = policy.train().losses(lesson(policy.config.history, horizon))
     assert all(loss.shape == (4,) and bool(loss.isfinite().all()) for loss in losses.values()), losses
     torch.stack(list(losses.values())).sum().backward()
     idle = [name for name, value in trained.items() if value.grad is None]
     assert idle == [], f"no gradient reaches {idle}"
     optimiser.step()
-    noise = np.random.default_rng(0).normal(size=(4, 4, 2)).astype(np.float32)
+    noise = np.random.default_rng(0).normal(size=(4, horizon, 2)).astype(np.float32)
     chunk = _act(policy, noise)
-    assert chunk.shape == (4, 4, 2)
+    assert chunk.shape == (4, horizon, 2)
     assert np.isfinite(chunk).all()
     policy.save_pretrained(directory)
     again = VLAPolicy.from_pretrained(directory)
@@ -129,12 +139,12 @@ def check(policy: VLAPolicy, directory: Path) -> None:
 
 def _act(policy: VLAPolicy, noise: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     torch.manual_seed(2)
-    return policy.predict_action_chunk(seen(), noise)
+    return policy.predict_action_chunk(seen(policy.config.history), noise)
 
 
 def _on_meta(policy: VLAPolicy) -> None:
     bare = policy.to("meta")
-    batch = lesson().map(lambda array: array.to("meta"))
+    batch = lesson(policy.config.history, policy.config.horizon).map(lambda array: array.to("meta"))
     assert bare.losses(batch)["action"].shape == (4,)
 
 
@@ -147,9 +157,10 @@ def everything(parts: Sequence[str] = ("vision", "projector", "fusion", "head"))
     """Yield every combination of these parts that fits; the others take turns."""
     others = [part for part in PARTS if part not in parts]
     for number, names in enumerate(itertools.product(*(PARTS[part] for part in parts))):
-        chosen = dict(zip(parts, names, strict=True)) | {
-            part: PARTS[part][number % len(PARTS[part])] for part in others
-        }
+        chosen = dict(zip(parts, names, strict=True))
+        for part in others if fits(chosen) else ():
+            options = [name for name in PARTS[part] if fits({**chosen, part: name})]
+            chosen[part] = options[number % len(options)]
         if fits(chosen):
             yield chosen
 

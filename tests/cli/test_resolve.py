@@ -134,3 +134,21 @@ def test_the_configurations_in_the_page_on_mixing_are_valid(tmp_path: Path) -> N
         kind="delta",
     )
     Mirror(mirror, spec, turns=True)
+
+
+def test_a_named_architecture_takes_the_place_of_the_policy_and_flags_still_count() -> None:
+    config = resolved("tabletop", "--architecture", "transformer-vla", "--policy.width", "64")
+    assert config.policy.fusion is not None
+    assert (config.policy.fusion.kind, config.policy.width) == ("transformer", 64)
+    assert config.policy.grounding == build_preset("tabletop", "small").policy.grounding
+
+
+def test_encoders_projector_and_fusion_are_chosen_by_kind() -> None:
+    words = "--policy.vision.kind siglip --policy.vision.frozen all --policy.language.kind bert"
+    more = "--policy.projector.kind perceiver --policy.projector.latents 4 --policy.fusion.kind cross"
+    policy = resolved("tabletop", *words.split(), *more.split()).policy
+    parts = (policy.vision, policy.language, policy.projector, policy.fusion)
+    assert [part.kind for part in parts if part is not None] == ["siglip", "bert", "perceiver", "cross"]
+    assert (getattr(policy.vision, "frozen", 0), getattr(policy.projector, "latents", 0)) == ("all", 4)
+    with pytest.raises(ConfigError, match=r"no 'siglop'\. Did you mean 'siglip'"):
+        resolved("tabletop", "--policy.vision.kind", "siglop")

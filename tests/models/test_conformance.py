@@ -42,12 +42,4 @@ def test_heads_that_do_not_divide_the_width_are_refused(setting: str) -> None:
     config = matrix.config_of({**PLAIN, "fusion": "cross", setting: names[setting]})
     part = dataclasses.replace(getattr(config, setting), heads=3)
     with pytest.raises(ConfigError, match=f"do not divide .*width 16. Set --policy.{setting}.heads"):
-        _build(dataclasses.replace(config, **{setting: part}))
-
-
-def _build(config: matrix.PolicyConfig) -> None:
-    from sinew.models.policy import VLAPolicy
-    from sinew.models.text_encoders import tokenizer_of
-    from toy import ToyConfig
-
-    VLAPolicy(config, ToyConfig(size=matrix.SIZE).spec, tokenizer_of(config.language, ["go"]))
+        matrix.built(dataclasses.replace(config, **{setting: part}))

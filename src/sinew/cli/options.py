@@ -21,6 +21,7 @@ class TrainOptions:
     Attributes:
         preset: name or Python file of the preset; it may also stand first, without a flag.
         size: width and depth of the policy, with the learning rate and batch that go with it.
+        architecture: of the policy, by its name, in place of the preset's.
         config: JSON file with settings, such as the config.json of a run; put over the preset.
         seeds: trainings with consecutive seeds, for intervals over seeds.
         quick: the same in about two minutes, to see that everything works.
@@ -36,6 +37,7 @@ class TrainOptions:
 
     preset: str | None = None
     size: Size = "small"
+    architecture: str | None = None
     config: Path | None = None
     data: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
     weights: tuple[float, ...] | None = None

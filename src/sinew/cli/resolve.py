@@ -17,6 +17,7 @@ from sinew.core.files import read_json
 from sinew.data.config import DataConfig, MixConfig, SourceConfig
 from sinew.deploy.load import checkpoint_of
 from sinew.envs.config import ENVS, AnyEnvConfig
+from sinew.models.architectures import named
 from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PROJECTORS, VISION, PolicyConfig
 from sinew.models.vlm_config import VLM_VISION
 from sinew.presets import PRESETS
@@ -88,6 +89,8 @@ def starting_point(options: TrainOptions | CollectOptions) -> RunConfig:
     config = RunConfig() if options.preset is None else build_preset(options.preset, options.size)
     if isinstance(options, TrainOptions):
         config = shorten(config) if options.quick else config
+        if options.architecture is not None:
+            config = dataclasses.replace(config, policy=named(options.architecture, config.policy))
         config = config if options.init is None else begin_with(config, options.init)
         config = config if options.from_ is None else start_from(config, options.from_)
         config = learn_from(config, options) if options.data or options.weights else config

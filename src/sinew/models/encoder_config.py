@@ -185,10 +185,12 @@ class MlpProjectorConfig:
 
     Attributes:
         hidden: width between the layers, of the output's.
+        path: id on the hub or directory of a vision-language model in Llava's layout whose projector to begin with.
     """
 
     kind: Literal["mlp"] = "mlp"
     hidden: float = 1.0
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -287,14 +289,26 @@ class FilmFusionConfig:
     heads: int = 4
 
 
+@dataclass(frozen=True)
+class LmFusionConfig:
+    """What is seen enters the causal language model before the words (LLaVA, Liu 2023, arXiv:2304.08485).
+
+    Needs ``language.kind`` qwen2 and a ``width`` that is the language model's. Heads get its last hidden states, its
+    keys and values, and may decode through it.
+    """
+
+    kind: Literal["lm"] = "lm"
+
+
 AnyTokenFusionConfig = ConcatFusionConfig | CrossFusionConfig | TransformerFusionConfig | FilmFusionConfig
 """Fusions that take the tokens of any encoder."""
-AnyFusionConfig = AnyTokenFusionConfig | AnyVisuomotorConfig
+AnyFusionConfig = AnyTokenFusionConfig | LmFusionConfig | AnyVisuomotorConfig
 FUSIONS: dict[str, type[AnyFusionConfig]] = {
     "concat": ConcatFusionConfig,
     "cross": CrossFusionConfig,
     "transformer": TransformerFusionConfig,
     "film": FilmFusionConfig,
+    "lm": LmFusionConfig,
     **VISUOMOTOR,
 }
 

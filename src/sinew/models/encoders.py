@@ -52,13 +52,15 @@ class Tower:
     arguments: Mapping[str, Any]
 
 
+SEEING = "vision_config"
 TOWERS = {
     "siglip": Tower(
-        "siglip", "SiglipVisionModel", "SiglipVisionConfig", {"siglip_vision_model": "", "siglip": "vision_config"},
+        "siglip", "SiglipVisionModel", "SiglipVisionConfig",
+        {"siglip_vision_model": "", "siglip": SEEING, "llava": SEEING},
         "encoder.layers", ("embeddings",), "post_layernorm", (), 0, HALVES, {"vision_use_head": False}, {},
     ),
     "clip": Tower(
-        "clip", "CLIPVisionModel", "CLIPVisionConfig", {"clip_vision_model": "", "clip": "vision_config"},
+        "clip", "CLIPVisionModel", "CLIPVisionConfig", {"clip_vision_model": "", "clip": SEEING, "llava": SEEING},
         "encoder.layers", ("embeddings", "pre_layrnorm"), "", ("post_layernorm",), 1, OPENAI, {}, {},
     ),
     "dinov2": Tower(

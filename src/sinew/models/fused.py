@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sinew.models.encoders import build_vision, feature_map, grid_of
-from sinew.models.fusion import build_fusion
+from sinew.models.encoder_config import LmFusionConfig, MlpProjectorConfig
+from sinew.models.encoders import VisionEncoder, build_vision, feature_map, grid_of
+from sinew.models.fusion import AnyFusion, build_fusion
 from sinew.models.grounding import Locator
 from sinew.models.heads.config import FeatureLayout
+from sinew.models.lm_fusion import LmFusion
 from sinew.models.network import Coordinates, Network, Scene, camera_size
 from sinew.models.projectors import AnyProjector, build_projector
-from sinew.models.text_encoders import build_language
+from sinew.models.text_encoders import TextEncoder, build_language
 from sinew.models.vision import Pointers
 from sinew.models.visuomotor import VisuomotorNetwork
 from sinew.models.visuomotor_config import CellsConfig, KeypointsConfig
 
 if TYPE_CHECKING:
-    from sinew.core.types import RobotSpec
+    from sinew.core.types import Features, RobotSpec
     from sinew.models.config import PolicyConfig
     from sinew.models.encoder_config import AnyTokenFusionConfig
     from sinew.models.language import Words
@@ -44,7 +46,7 @@ class FusedNetwork(nn.Module):
     def __init__(
         self,
         config: PolicyConfig,
-        fusion: AnyTokenFusionConfig,
+        fusion: AnyTokenFusionConfig | LmFusionConfig,
         spec: RobotSpec,
         vocabulary: int,
         blueprints: Mapping[str, Any],
@@ -60,12 +62,19 @@ class FusedNetwork(nn.Module):
         numbers = self.state_size + self.pointing.fed
         self.coordinates = Coordinates(numbers, width // 2) if numbers else None
         self.tell = nn.Linear(self.coordinates.size, width) if self.coordinates else None
-        self.say = nn.Linear(self.language.width, width)
+        through_lm = isinstance(fusion, LmFusionConfig)
+        self.say = None if through_lm else nn.Linear(self.language.width, width)
         rows, columns = grid_of(self.vision, size)
         self.project = self._projector(config, rows * columns)
-        self.view = nn.Parameter(0.02 * torch.randn(views, 1, width))
-        self.fusion = build_fusion(fusion, width, extra=self.tell is not None)
-        self.layout = FeatureLayout(many=self.fusion.many)
+        # A language model has learned with images as they are, so nothing is added to them at first.
+        self.view = nn.Parameter((0.0 if through_lm else 0.02) * torch.randn(views, 1, width))
+        if isinstance(fusion, LmFusionConfig):
+            self.fusion: AnyFusion | LmFusion = LmFusion(self.language, width)
+            self.layout = self.fusion.layout
+        else:
+            self.fusion = build_fusion(fusion, width, extra=self.tell is not None)
+            self.layout = FeatureLayout(many=self.fusion.many)
+        self.listens = not (through_lm and self.pointing.pointers is None and isinstance(self.vision, VisionEncoder))
 
     def forward(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor) -> Scene:
         """Return features (B, N, D) and points.
@@ -75,7 +84,7 @@ class FusedNetwork(nn.Module):
             ids: (B, N) words.
             state: (B, T, S) at unit scale.
         """
-        words = self.language(ids)
+        words = self.words(ids)
         views = torch.cat([images[name] for name in self.cameras], dim=1)
         rows, count = views.shape[:2]
         each = words.repeat(count)
@@ -86,9 +95,22 @@ class FusedNetwork(nn.Module):
         if self.coordinates is not None and self.tell is not None:
             felt = self.tell(self.coordinates(torch.cat(numbers, dim=-1)))[:, None]
         tokens = self.project(seen.flatten(2).mT).unflatten(0, (rows, count)) + self.view
-        said = dataclasses.replace(words, tokens=self.say(words.tokens))
         ticks = logits.unflatten(0, (rows, len(self.cameras), self.config.history))
-        return Scene(self.fusion(tokens, said, felt), points, ticks[:, :, -1])
+        return Scene(self.fuse(tokens, words, felt), points, ticks[:, :, -1])
+
+    def words(self, ids: Tensor) -> Words:
+        """Return words in context, or as they are embedded where nothing but the language model itself reads them."""
+        if self.listens or not isinstance(self.language, TextEncoder):
+            return self.language(ids)
+        return self.language.embed(ids)
+
+    def fuse(self, tokens: Tensor, words: Words, felt: Tensor | None) -> Features:
+        """Return features of what is seen (B, V, M, D), said and felt (B, 1, D)."""
+        if self.say is None:
+            assert isinstance(self.language, TextEncoder)
+            said = dataclasses.replace(words, tokens=words.plain)
+            return self.fusion(tokens, said, felt, self.language.model)
+        return self.fusion(tokens, dataclasses.replace(words, tokens=self.say(words.tokens)), felt)
 
     def _projector(self, config: PolicyConfig, tokens: int) -> AnyProjector | nn.Linear:
         if config.projector is None:
@@ -148,6 +170,8 @@ def build_network(
     Raises:
         ConfigError: parts that do not fit each other.
     """
+    if blueprints and isinstance(config.projector, MlpProjectorConfig):
+        config = dataclasses.replace(config, projector=dataclasses.replace(config.projector, path=""))
     if isinstance(config.fusion, (CellsConfig, KeypointsConfig)):
         return VisuomotorNetwork(config, config.fusion, spec, vocabulary, blueprints or {})
     if config.fusion is None:

@@ -65,6 +65,11 @@ def heat(places: Tensor, height: int, width: int) -> Tensor:
     return (down[:, :, None] * across[:, None, :]).flatten(1)
 
 
+def cells_missed(logits: Tensor, places: Tensor) -> Tensor:
+    """Return the cross-entropy (B,) of logits over the cells (B, h, w) against places (B, 2) in 0 .. 1 of the image."""
+    return -(heat(places, *logits.shape[-2:]) * logits.flatten(1).log_softmax(dim=-1)).sum(dim=-1)
+
+
 class Locator(nn.Module):
     """From where the pointers look to coordinates in space.
 

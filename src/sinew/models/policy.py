@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 import torch
@@ -20,12 +20,14 @@ from sinew.core.types import Batch, Features, NumpyObservation, Observation, Rob
 from sinew.models.action_frame import ActionFrame
 from sinew.models.aim import Aim
 from sinew.models.config import BLUEPRINTS, HEADS, PolicyConfig
+from sinew.models.faces import ChunkHead, RangedHead
+from sinew.models.from_vlm import VlmOptions, config_from_vlm
 from sinew.models.fused import build_network
-from sinew.models.grounding import Projection, heat
+from sinew.models.grounding import Projection, cells_missed
 from sinew.models.lora import add_lora, merged
 from sinew.models.network import blueprints_of
 from sinew.models.normalizer import Normalizer
-from sinew.models.text_encoders import ids_for
+from sinew.models.text_encoders import ids_for, tokenizer_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -39,24 +41,6 @@ FEATURES = "features"
 """Key of ``Observation.context`` under which a condensed observation carries the tokens for the head."""
 MASK = "features_mask"
 """Key under which it carries which of them count, where not all do."""
-
-
-@runtime_checkable
-class RangedHead(Protocol):
-    """A head that wants to know between which values actions lie."""
-
-    def fit_range(self, low: Tensor, high: Tensor) -> None:
-        """Take the bounds (A,) at unit scale."""
-        ...
-
-
-@runtime_checkable
-class ChunkHead(Protocol):
-    """A head that makes tokens of chunks and learns which."""
-
-    def fit_chunks(self, chunks: Tensor) -> None:
-        """Learn from chunks (count, H, A) at unit scale."""
-        ...
 
 
 class VLAPolicy(nn.Module):
@@ -254,7 +238,7 @@ class VLAPolicy(nn.Module):
         error = (scene.points[name] - self.normalizer.to_unit(f"targets_{name}", label)).abs().mean(dim=-1)
         for view, camera in enumerate(cameras):
             if isinstance(camera, Projection):
-                error = error + self.config.grounding.image * _cross_entropy(logits[:, view], camera(label))
+                error = error + self.config.grounding.image * cells_missed(logits[:, view], camera(label))
         return torch.where(known, error, torch.zeros_like(error))
 
     def _image_loss(self, target: Tensor, logits: Tensor) -> Tensor:
@@ -266,7 +250,7 @@ class VLAPolicy(nn.Module):
         for view, place in enumerate(target.unflatten(-1, (-1, 2)).unbind(dim=1)):
             known = place.isfinite().all(dim=-1)
             label = torch.where(known[:, None], place, torch.zeros_like(place))
-            surprise = _cross_entropy(logits[:, view], label)
+            surprise = cells_missed(logits[:, view], label)
             share = known.to(surprise.dtype).mean().clamp(min=1 / len(known))
             total = total + torch.where(known, surprise, torch.zeros_like(surprise)) / share
         return self.config.grounding.image * total
@@ -388,13 +372,27 @@ class VLAPolicy(nn.Module):
             policy.config = config
         return policy.to(device).eval()
 
+    @classmethod
+    def from_pretrained_vlm(cls, vlm_path: str, spec: RobotSpec, **options: Unpack[VlmOptions]) -> VLAPolicy:
+        """Return a policy whose encoders, projector and language model are those of a vision-language model.
+
+        It has no statistics yet, see ``fit_normalizer``; the action head is new.
+
+        Args:
+            vlm_path: directory or hub id in Llava's layout; empty where its two models are named by themselves.
+            spec: of the robot.
+            options: see ``VlmOptions``; by default both models stay as they are.
+
+        Raises:
+            ConfigError: an option or a name that does not exist.
+            CheckpointError: there is no such model, or of a kind that does not fit.
+            SpecError: ``action_dim`` is not the robot's.
+        """
+        config = config_from_vlm(vlm_path, spec, options)
+        return cls(config, spec, tokenizer_of(config.language, ()))
+
 
 def split_normalizer(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the weights without and with the prefix "normalizer."."""
     norms = {name: value.contiguous() for name, value in weights.items() if name.startswith("normalizer.")}
     return {name: value.contiguous() for name, value in weights.items() if name not in norms}, norms
-
-
-def _cross_entropy(logits: Tensor, places: Tensor) -> Tensor:
-    """Return (B,) of logits over the cells (B, h, w) against places (B, 2) in 0 .. 1 of the image."""
-    return -(heat(places, *logits.shape[-2:]) * logits.flatten(1).log_softmax(dim=-1)).sum(dim=-1)

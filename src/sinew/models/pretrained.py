@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,14 @@ from torch import nn
 
 from sinew.core.errors import CheckpointError, ConfigError, require
 from sinew.core.files import read_json
+from sinew.models.llava import is_llava, read_part
 
 if TYPE_CHECKING:
     from sinew.models.encoder_config import Frozen
 
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """Files that are fetched from the hub: never pickles."""
+WRONG = ("missing_keys", "mismatched_keys")
 EXTRA = "vlm"
 """The extra of this distribution that brings ``transformers`` and ``peft``."""
 
@@ -76,7 +78,13 @@ def read_blueprint(kind: Any, place: Path, types: Mapping[str, str]) -> Any:  # 
             "Choose the kind of encoder that fits, or another directory."
         )
     part = types[found]
-    return kind.from_dict(content[part] if part else content)
+    inner = content[part] if part else content
+    if types.get(inner.get("model_type", found)) is None or (part and types.get(inner.get("model_type"), "") != ""):
+        raise CheckpointError(
+            f"{place}/config.json: the {part} of this {found} is a {inner.get('model_type')!r}, wanted "
+            f"{' or '.join(repr(name) for name, key in types.items() if not key)}. Choose the kind that fits."
+        )
+    return kind.from_dict(inner)
 
 
 def load_weights(kind: Any, blueprint: Any, place: Path, **options: Any) -> nn.Module:  # noqa: ANN401
@@ -91,6 +99,8 @@ def load_weights(kind: Any, blueprint: Any, place: Path, **options: Any) -> nn.M
     Raises:
         CheckpointError: weights are missing, of another shape or unreadable.
     """
+    if is_llava(place):
+        return _out_of_llava(kind(blueprint, **options), place)
     try:
         with quiet():
             model, report = kind.from_pretrained(
@@ -104,13 +114,26 @@ def load_weights(kind: Any, blueprint: Any, place: Path, **options: Any) -> nn.M
             )
     except (OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{place}: its weights cannot be used ({error}). Fetch it again.") from error
-    wrong = sorted(str(name) for key in ("missing_keys", "mismatched_keys") for name in report[key])
+    _check_whole(place, kind.__name__, [str(name) for key in WRONG for name in report[key]])
+    return model
+
+
+def _out_of_llava(model: nn.Module, place: Path) -> nn.Module:
+    """Return a part with its weights out of a whole vision-language model."""
+    part = "language" if hasattr(model, "embed_tokens") else "vision"
+    found, wanted = read_part(place, part), model.state_dict()
+    wrong = [name for name, value in wanted.items() if name not in found or found[name].shape != value.shape]
+    _check_whole(place, type(model).__name__, wrong)
+    model.load_state_dict({name: found[name] for name in wanted})
+    return model
+
+
+def _check_whole(place: Path, name: str, wrong: Sequence[str]) -> None:
     if wrong:
         raise CheckpointError(
-            f"{place}: {len(wrong)} weights of {kind.__name__} are missing or of another shape, such as "
-            f"{', '.join(wrong[:3])}. Fetch it again, or choose the kind of encoder that fits."
+            f"{place}: {len(wrong)} weights of {name} are missing or of another shape, such as "
+            f"{', '.join(sorted(wrong)[:3])}. Fetch it again, or choose the kind of encoder that fits."
         )
-    return model
 
 
 @contextlib.contextmanager

@@ -8,12 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sinew.core.errors import ConfigError
+from sinew.core.errors import CheckpointError, ConfigError
 from sinew.models.encoder_config import MlpProjectorConfig, PerceiverProjectorConfig
 from sinew.models.language import Block
+from sinew.models.llava import read_part
+from sinew.models.pretrained import fetch
 
 if TYPE_CHECKING:
     from sinew.models.encoder_config import AnyProjectorConfig, AttentionProjectorConfig
+
+
+LLAVA = {f"linear_{ours}.{kind}": f"{place}.{kind}" for ours, place in ((1, 0), (2, 2)) for kind in ("weight", "bias")}
+"""Names of Llava's projector, and ours."""
 
 
 def build_projector(config: AnyProjectorConfig, width: int, out: int, tokens: int) -> AnyProjector:
@@ -48,6 +54,23 @@ class MlpProjector(nn.Module):
         self.tokens = tokens
         hidden = max(1, round(config.hidden * out))
         self.layers = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, out))
+        if config.path:
+            self._begin_with(config.path)
+
+    def _begin_with(self, path: str) -> None:
+        """Take the weights of a vision-language model's projector.
+
+        Raises:
+            CheckpointError: it has none, or one of other sizes; both are shown.
+        """
+        theirs, ours = read_part(fetch(path), "projector"), self.layers.state_dict()
+        taken = {LLAVA.get(name, name): value for name, value in theirs.items()}
+        shapes = [{name: tuple(value.shape) for name, value in side.items()} for side in (taken, ours)]
+        if shapes[0] != shapes[1]:
+            raise CheckpointError(
+                f"{path}: its projector has {shapes[0]}, here it is {shapes[1]}. Set the sizes alike."
+            )
+        self.layers.load_state_dict(taken)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return tokens (B, N, E) of tokens (B, N, D)."""

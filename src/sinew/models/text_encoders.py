@@ -55,7 +55,8 @@ class Reader:
 
 READERS = {
     "qwen2": Reader(
-        "qwen2", "Qwen2Model", "Qwen2Config", {"qwen2": ""}, "layers", "embed_tokens", "before", {}, {}
+        "qwen2", "Qwen2Model", "Qwen2Config", {"qwen2": "", "llava": "text_config"},
+        "layers", "embed_tokens", "before", {}, {},
     ),
     "bert": Reader(
         "bert", "BertModel", "BertConfig", {"bert": ""}, "encoder.layer", "embeddings", "around",
@@ -112,14 +113,20 @@ class TextEncoder(Freezable):
 
         The first position counts even when it is padding, so that an empty instruction has a feature.
         """
-        mask = ids >= 0
-        mask[:, 0] = True
-        ids = ids.clamp(min=0)
+        words = self.embed(ids)
+        mask, ids = words.mask, ids.clamp(min=0)
         allowed = mask[:, None, None, :].expand(-1, 1, ids.shape[1], -1)
         if self.causal:
             allowed = allowed & torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
         tokens = self.model(input_ids=ids, attention_mask=allowed).last_hidden_state
-        return Words(tokens, self.model.get_input_embeddings()(ids), mask)
+        return Words(tokens, words.plain, mask)
+
+    def embed(self, ids: Tensor) -> Words:
+        """Return the same words out of context: what the model itself begins with."""
+        mask = ids >= 0
+        mask[:, 0] = True
+        plain = self.model.get_input_embeddings()(ids.clamp(min=0))
+        return Words(plain, plain, mask)
 
     def blueprint(self) -> dict[str, Any]:
         """Return what it takes to build this encoder again, but for weights, as JSON values."""

@@ -20,8 +20,9 @@ from sinew.models.config import (
     MlpHeadConfig,
     PolicyConfig,
 )
+from sinew.models.faces import RangedHead
 from sinew.models.heads.config import AutoregressiveHeadConfig, DiffusionHeadConfig, FeatureLayout
-from sinew.models.policy import RangedHead, VLAPolicy
+from sinew.models.policy import VLAPolicy
 
 Build = Callable[..., VLAPolicy]
 Draw = Callable[..., Batch[Tensor]]

@@ -19,10 +19,7 @@ from sinew.core.errors import CheckpointError, ConfigError, SinewError
 from sinew.core.launch import launched
 
 if TYPE_CHECKING:
-    from sinew.cli.options import Options
     from sinew.run import RunConfig
-
-HELP = {"-h", "--help", "--help-all"}
 
 USER_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
 
@@ -92,14 +89,18 @@ def usage() -> str:
 def train(words: list[str]) -> int:
     """Train a policy."""
     from sinew import run
+    from sinew.cli.configured import resolved_of
     from sinew.cli.options import TrainOptions
 
-    resolved = _resolve(TrainOptions, words, "train")
+    resolved = resolved_of(TrainOptions, words, "train")
     if resolved is None:
         return 0
     options, config = resolved
     if options.seeds < 1:
         raise ConfigError(f"--seeds {options.seeds}: at least 1 is wanted.")
+    if options.dry_run:
+        run.dry_run(config, root=options.out, command=shlex.join(["sinew", "train", *words]))
+        return 0
     run.train(config, root=options.out, command=shlex.join(["sinew", "train", *words]), seeds=options.seeds)
     return 0
 
@@ -107,9 +108,10 @@ def train(words: list[str]) -> int:
 def collect(words: list[str]) -> int:
     """Record demonstrations."""
     from sinew import run
+    from sinew.cli.configured import resolved_of
     from sinew.cli.options import CollectOptions
 
-    resolved = _resolve(CollectOptions, words, "collect")
+    resolved = resolved_of(CollectOptions, words, "collect")
     if resolved is None:
         return 0
     options, config = resolved
@@ -132,7 +134,7 @@ def evaluate(words: list[str]) -> int:
     from sinew.cli.resolve import world_of
     from sinew.cli.words import read
 
-    if HELP & {*words} and "--env" not in words:
+    if {"-h", "--help"} & {*words} and "--env" not in words:
         read(EvaluateOptions, words, "sinew evaluate")
     options, flags = tyro.cli(EvaluateOptions, args=words, prog="sinew evaluate", return_unknown_args=True)
     if flags and options.env is None:
@@ -201,25 +203,6 @@ def lazy(command: str) -> Callable[[list[str]], int]:
     return run
 
 
-def _resolve(kind: type[Options], words: list[str], command: str) -> tuple[Options, RunConfig] | None:
-    """Return the command's options and the full configuration, or None when help was asked for and given."""
-    from sinew.cli.options import split_words
-    from sinew.cli.page import short_help
-    from sinew.cli.resolve import parse_flags, starting_point, swap_kinds
-    from sinew.run import RunConfig
-
-    program = f"sinew {command}"
-    options, rest = split_words(kind, [word for word in words if word not in HELP], program)
-    config = RunConfig() if HELP & set(words) and not (options.preset or options.config) else starting_point(options)
-    config = swap_kinds(config, rest)
-    if "--help-all" in words:
-        rest = ["--help"]
-    elif HELP & set(words):
-        print(short_help(kind, config, program, known=bool(options.preset or options.config)))
-        return None
-    return options, parse_flags(RunConfig, config, rest, f"{program} {options.preset or ''}".rstrip())
-
-
 def _needs(config: RunConfig) -> str:
     """Return what must be named for such a training to start."""
     if config.data is not None:
@@ -264,6 +247,8 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "infer": (lazy("infer"), "print what a policy would do with one observation"),
     "run": (lazy("run"), "run a policy on a robot, with watchdog and shield"),
     "serve": (lazy("serve"), "answer robots and simulators over the network"),
+    "bench": (lazy("bench"), "how fast a preset trains here, and where the time goes"),
+    "new": (lazy("new"), "lay out a folder for a task of your own"),
     "list": (list_presets, "the presets, with what to expect of them"),
     "doctor": (doctor, "what this machine can run, and what is missing"),
 }

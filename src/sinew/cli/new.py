@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from sinew.cli.resolve import build_preset, find_preset
+from sinew.cli.words import read
 from sinew.core.config import to_dict
 from sinew.core.errors import ConfigError
 from sinew.core.files import new_directory, write_json, write_text
@@ -37,7 +38,7 @@ class NewOptions:
 
 def new(words: list[str]) -> int:
     """Write the folder and say what to type next."""
-    options = tyro.cli(NewOptions, args=words, prog="sinew new")
+    options = read(NewOptions, words, "sinew new")
     find_preset(options.preset)
     if options.preset not in PRESETS:
         raise ConfigError(f"--preset {options.preset}: name one that comes with sinew: {', '.join(PRESETS)}.")

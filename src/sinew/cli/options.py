@@ -25,6 +25,7 @@ class TrainOptions:
         config: JSON file with settings, such as the config.json of a run; put over the preset.
         seeds: trainings with consecutive seeds, for intervals over seeds.
         quick: the same in about two minutes, to see that everything works.
+        dry_run: only say what it would take in time, memory and disk, and what may go wrong.
         data: recordings to learn from, for presets without a world: file or directory; several of one robot are mixed.
             For presets of vision-language models: conversations in LLaVA's layout, or two, captions first.
         weights: how often each of several recordings is drawn, times its size; 1 for all by default.
@@ -47,6 +48,7 @@ class TrainOptions:
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     seeds: int = 1
     quick: bool = False
+    dry_run: bool = False
     out: Path = Path("runs")
 
 
@@ -123,7 +125,7 @@ class ReportOptions:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
-Options = TypeVar("Options", TrainOptions, CollectOptions)
+Options = TypeVar("Options", bound=TrainOptions | CollectOptions)
 
 
 def split_words(kind: type[Options], words: list[str], program: str) -> tuple[Options, list[str]]:

@@ -58,6 +58,28 @@ def inspect_machine(place: Path) -> Machine:
     )
 
 
+def free_memory() -> int:
+    """Return the bytes of memory that this process may still take, container limits included; 0 when unknown."""
+    return _memory()[1]
+
+
+def free_disk(place: Path) -> int:
+    """Return the bytes free where ``place`` is or would be."""
+    return _disk_free(place)
+
+
+def process_bytes(what: str = "VmRSS") -> int:
+    """Return the memory that this process holds, or with "VmHWM" the most it ever held [bytes]; 0 when unknown."""
+    match = re.search(rf"^{what}:\s+(\d+) kB", _read("/proc/self/status"), re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
+
+
+def power_limits() -> tuple[float, ...]:
+    """Return the power limit of each NVIDIA GPU [W]; () where there is none or none that tells."""
+    lines = _ask_gpus("power.limit", "--format=csv,noheader,nounits")
+    return tuple(float(line) for line in lines if re.fullmatch(r"[0-9.]+", line))
+
+
 def num_cores() -> int:
     """Return the CPU cores this process may use: its affinity, and no more than the container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -96,8 +118,9 @@ def _memory() -> tuple[int, int]:
     limit = _read("/sys/fs/cgroup/memory.max").strip()
     if limit.isdigit():
         used = _read("/sys/fs/cgroup/memory.current").strip()
+        files = re.findall(r"^(?:in)?active_file (\d+)$", _read("/sys/fs/cgroup/memory.stat"), re.MULTILINE)
         total = min(total, int(limit))
-        free = min(free, max(0, int(limit) - int(used or 0)))
+        free = min(free, max(0, int(limit) - int(used or 0) + sum(map(int, files))))  # cached files give way
     return total, free
 
 
@@ -122,10 +145,15 @@ def _torch_build() -> str:
 
 
 def _gpus() -> tuple[str, ...]:
+    return _ask_gpus("name,memory.total", "--format=csv,noheader")
+
+
+def _ask_gpus(what: str, shape: str) -> tuple[str, ...]:
+    """Return a line for each NVIDIA GPU; () where there is none."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return ()
-    query = [command, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    query = [command, f"--query-gpu={what}", shape]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

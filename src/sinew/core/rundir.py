@@ -172,7 +172,7 @@ class RunDir:
             self.enter("collect")
             return "new"
         found = read_json(self.config)
-        differences = [line for line in compare(found, wanted) if line.partition(":")[0] not in may_differ]
+        differences = [line for line in compare(found, wanted) if not _within(line.partition(":")[0], may_differ)]
         if differences:
             lines = "\n".join(f"  {line}" for line in differences[:10])
             raise CheckpointError(
@@ -194,6 +194,11 @@ def compare(found: Any, wanted: Any, prefix: str = "") -> Iterator[str]:  # noqa
             yield from compare(found.get(key), wanted.get(key), name)
     elif found != wanted:
         yield f"{prefix}: {_said(found)}, {_said(wanted)}"
+
+
+def _within(name: str, places: tuple[str, ...]) -> bool:
+    """Whether a setting is one of these, or in one of these parts."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)
 
 
 def _said(value: Any) -> Any:  # noqa: ANN401  (any JSON value)

@@ -71,3 +71,20 @@ class LoopConfig:
     patience: int | None = None
     rollback: int | None = None
     compile: str | None = None
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """Rates for the forecast of a run card; they change no result.
+
+    Attributes:
+        watts: mean power of the machine while it trains; by default the GPUs' power limits, where there are any.
+        per_kwh: price of a kilowatt-hour.
+        per_hour: price of an hour of the machine, such as a cloud's.
+        currency: of both; USD by default.
+    """
+
+    watts: float | None = None
+    per_kwh: float | None = None
+    per_hour: float | None = None
+    currency: str | None = None

@@ -1,22 +1,31 @@
-"""The run card: a README.md in the run directory that says what, how, on what, and how it ended."""
+"""The run card: a README.md in the run directory that says what, how, on what, at what risk, and how it ended."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
 from sinew.core.config import to_dict
 from sinew.core.files import write_text
 from sinew.core.machine import inspect_machine
 from sinew.core.rundir import RunDir
+from sinew.engine import checklist
+from sinew.engine.distributed import world
+from sinew.engine.forecast import Cost, Forecast, milliseconds, size
 from sinew.engine.progress import clock
+from sinew.engine.risks import Risk
+from sinew.engine.track import read_rows
 
 RESULTS = "\n## Results\n"
+GRADES = {
+    "critical": "Critical: may end the run, or lose something",
+    "high": "High: may spoil the result",
+}
 
 
 @dataclass(frozen=True)
@@ -27,32 +36,59 @@ class Plan:
         purpose: one sentence.
         command: the command line that started the run.
         config: the full configuration, any dataclass.
+        forecast: what the run will take.
         data: counts by name, such as episodes and frames.
-        expected_s: wall time expected, None when unknown [s].
-        risks: sentences on what may go wrong, and what then happens.
+        risks: what may go wrong.
     """
 
     purpose: str
     command: str
     config: Any
+    forecast: Forecast
     data: Mapping[str, int | str] = field(default_factory=dict)
-    expected_s: float | None = None
-    risks: Sequence[str] = ()
+    risks: Sequence[Risk] = ()
 
 
-def start(rundir: RunDir, plan: Plan, modules: Mapping[str, nn.Module]) -> None:
+def start(rundir: RunDir, plan: Plan) -> None:
     """Write the card, before the first update; an older one, and its results, are replaced."""
-    expected = "unknown" if plan.expected_s is None else f"about {clock(plan.expected_s)}"
+    write_text(rundir.card, text(rundir, plan))
+
+
+def text(rundir: RunDir, plan: Plan) -> str:
+    """Return the card as Markdown, as far as it is known before the first update."""
+    settings = list(_leaves(to_dict(plan.config)))
+    known = checklist.before(plan.forecast, num_settings=len(settings), num_risks=len(plan.risks))
     parts = [
         f"# {rundir.path.name}\n\n{plan.purpose}\n",
-        f"## Command\n\n```\n{plan.command}\n```\n\nExpected time: {expected}.\n",
+        f"## Command\n\n```\n{plan.command}\n```\n\n{expected(plan.forecast)}\n",
+        _section("Forecast", ("what", "foreseen"), forecast_rows(plan.forecast)),
+        f"## Risks\n\n{_risks(plan.risks)}",
+        f"## Checklist\n\n{checklist.tick(checklist.blank(), known)}",
         _section("Data", ("what", "count"), plan.data.items()),
-        _section("Parameters", ("module", "trainable", "frozen"), (_count(*item) for item in modules.items())),
-        _section("Risks", ("what may go wrong",), ((risk,) for risk in plan.risks)),
-        _section("Configuration", ("setting", "value"), _leaves(to_dict(plan.config))),
+        _section("Data check", ("looked at",), ((line,) for line in plan.forecast.checked)),
+        _section("Parameters", ("module", "trainable", "frozen"), _counts(plan.forecast)),
+        _section("Configuration", ("setting", "value"), settings),
         _section("Machine", ("what", "value"), _machine(rundir)),
     ]
-    write_text(rundir.card, "\n".join(part for part in parts if part))
+    return "\n".join(part for part in parts if part)
+
+
+def during(rundir: RunDir) -> None:
+    """Tick what the run shows so far; where there is no card, nothing happens."""
+    if rundir.card.exists():
+        rows = read_rows(rundir.metrics) if rundir.metrics.exists() else []
+        card = rundir.card.read_text(encoding="utf-8")
+        write_text(rundir.card, checklist.tick(card, checklist.during(rows, rundir.checkpoints)))
+
+
+@contextmanager
+def kept(rundir: RunDir) -> Generator[None]:
+    """Tick what the run shows when the block is left, however it is left."""
+    try:
+        yield
+    finally:
+        if world().is_main:
+            during(rundir)
 
 
 def finish(
@@ -72,14 +108,83 @@ def finish(
         elapsed_s: wall time of training [s].
         incidents: what happened on the way, such as skipped updates or resumes.
     """
+    during(rundir)
     card = rundir.card.read_text(encoding="utf-8").split(RESULTS)[0]
     best = (
         "none was tried out during training" if best_update is None else f"`checkpoints/best` is update {best_update}"
     )
+    card = checklist.tick(card, checklist.after(best=best, num_results=len(results), incidents=incidents))
     table = _table(("what", "value"), results.items())
     told = "\n".join(f"- {line}" for line in incidents) or "- none"
     ending = f"Best checkpoint: {best}. Training took {clock(elapsed_s)}."
     write_text(rundir.card, f"{card}{RESULTS}\n{table}\n{ending}\n\n### Incidents\n\n{told}\n")
+
+
+def expected(forecast: Forecast) -> str:
+    """Return how long it will take, in a sentence."""
+    time = forecast.time
+    if not time.update_s:
+        return "Expected time: not measured; the line of progress tells it after the first updates."
+    return f"Expected time: about {clock(time.total_s)}, {clock(time.training_s)} of it training."
+
+
+def forecast_rows(forecast: Forecast) -> Iterator[tuple[str, str]]:
+    """Yield what the run will take, as name and words."""
+    memory, time, disk = forecast.memory, forecast.time, forecast.disk
+    there = f" of {size(memory.available)} free" if memory.available else ""
+    yield f"peak memory ({memory.device})", f"{size(memory.needed)}{there}"
+    yield "of it weights", size(memory.weights)
+    yield "of it moments and averages", size(memory.kept)
+    tried = "" if memory.measured_rows == memory.rows else f", extrapolated from {memory.measured_rows}"
+    if memory.rows:
+        yield "of it an update and two batches", f"{size(memory.step + 2 * memory.batch)} for {memory.rows} rows{tried}"
+    else:
+        yield "of it gradients", f"{size(memory.step)}; activations, and what sharding saves, were not measured"
+    if time.update_s:
+        yield from _time_rows(forecast)
+    for name, count in disk.needed.items():
+        yield f"disk, {name}", f"at most {size(count)}"
+    yield "disk, free", size(disk.free)
+    yield from _cost_rows(forecast.cost, time.total_s)
+
+
+def _time_rows(forecast: Forecast) -> Iterator[tuple[str, str]]:
+    time = forecast.time
+    if time.before_s:
+        yield "time before training", clock(time.before_s)
+    share = 100 * time.data_s / time.update_s
+    yield "time of an update", f"{milliseconds(time.update_s)}, {share:.0f} % of it making the batch"
+    yield f"time of {time.updates} updates", clock(time.updates * time.update_s)
+    for what, (count, seconds) in time.by_kind().items():
+        yield f"time of {count} {what}", clock(seconds)
+    if time.after_s:
+        yield "time of the evaluation", clock(time.after_s)
+    yield "operations of an update", f"{forecast.flops / 1e9:.3g} GFLOP"
+
+
+def _cost_rows(cost: Cost, seconds: float) -> Iterator[tuple[str, str]]:
+    energy, money = cost.energy_kwh(seconds), cost.money(seconds)
+    if energy is None:
+        yield "energy", "no rate known; --cost.watts gives one"
+    else:
+        yield "energy", f"{energy:.3g} kWh at {cost.watts:.0f} W ({cost.source})"
+    if money is None:
+        yield "cost", "no rate known; --cost.per-hour or --cost.per-kwh give one"
+    else:
+        yield "cost", f"{money:,.2f} {cost.currency}"
+
+
+def _risks(risks: Sequence[Risk]) -> str:
+    """Return the risks by grade; the two grades are always named."""
+    blocks: list[str] = []
+    for grade, title in GRADES.items():
+        found = [
+            f"- {risk.what}\n  - Mitigation: {risk.mitigation}\n  - Recovery: {risk.recovery}\n"
+            for risk in risks
+            if risk.grade == grade
+        ]
+        blocks.append(f"### {title}\n\n" + ("".join(found) or "- none found\n"))
+    return "\n".join(blocks)
 
 
 def _section(title: str, head: tuple[str, ...], rows: Any) -> str:  # noqa: ANN401  (any iterable of tuples)
@@ -94,10 +199,9 @@ def _table(head: tuple[str, ...], rows: Any) -> str:  # noqa: ANN401  (any itera
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) if body else ""
 
 
-def _count(name: str, module: nn.Module) -> tuple[str, str, str]:
-    trainable = sum(item.numel() for item in module.parameters() if item.requires_grad)
-    frozen = sum(item.numel() for item in module.parameters() if not item.requires_grad)
-    return name, f"{trainable:,}", f"{frozen:,}"
+def _counts(forecast: Forecast) -> Iterator[tuple[str, str, str]]:
+    for name, trainable, frozen in forecast.parts:
+        yield name, f"{trainable:,}", f"{frozen:,}"
 
 
 def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401  (any JSON value)

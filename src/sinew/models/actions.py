@@ -30,7 +30,7 @@ class ActionLoss(nn.Module):
         super().__init__()
         self.binary_weight = binary_weight
         binary = torch.tensor(spec.binary_mask)
-        self.has_binary = bool(binary.any())
+        self.has_binary = any(spec.binary_mask)
         self.register_buffer("binary", binary, persistent=False)
         self.register_buffer("low", torch.tensor(spec.low), persistent=False)
         self.register_buffer("high", torch.tensor(spec.high), persistent=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sinew.core.errors import ConfigError
 from sinew.data.config import CollectConfig, DataConfig
-from sinew.engine.config import LoopConfig, OptimConfig
+from sinew.engine.config import CostConfig, LoopConfig, OptimConfig
 from sinew.envs.config import AnyEnvConfig
 from sinew.envs.tabletop.config import TabletopConfig
 from sinew.evaluate.config import EvaluateConfig
@@ -18,6 +18,8 @@ from sinew.run.stages import Stage, TextsConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sinew.run.recordings import Recorded
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class RunConfig:
         vlm: the vision-language model that is taught, in place of a policy.
         texts: the conversations that it is taught by.
         stages: what is taught in which order, in place of ``recipe`` and ``optim``.
+        cost: rates for the forecast of energy and money. Changes no result.
 
     A setting that is None is as if it did not exist: it changes neither a run's hash nor its meaning.
     """
@@ -71,6 +74,7 @@ class RunConfig:
     vlm: VlmConfig | None = None
     texts: TextsConfig | None = None
     stages: tuple[Stage, ...] | None = None
+    cost: CostConfig = field(default_factory=CostConfig)
 
     @property
     def world(self) -> AnyEnvConfig:
@@ -101,6 +105,33 @@ def train(config: RunConfig, *, root: Path, command: str, seeds: int = 1) -> tup
     from sinew.run.training import train_seeds
 
     return train_seeds(config, root=root, command=command, seeds=seeds)
+
+
+def dry_run(config: RunConfig, *, root: Path, command: str) -> None:
+    """Print what a training would take and what may go wrong with it; nothing is trained, nothing is written.
+
+    Recordings of another format are read in as for a training, and stay for it.
+
+    Raises:
+        ConfigError: it cannot fit in memory; the message says what would.
+    """
+    from sinew.run import dry
+
+    config, recorded = prepare(config, root=root)
+    dry.dry_run(config, root=root, command=command, recorded=recorded)
+
+
+def prepare(config: RunConfig, *, root: Path) -> tuple[RunConfig, tuple[Recorded, ...] | None]:
+    """Check a configuration and read its recordings in; return the one that knows their content, and them.
+
+    Raises:
+        ConfigError: settings cannot work together.
+    """
+    from sinew.run.recordings import read_in
+    from sinew.run.training import check
+
+    check(config)
+    return read_in(config, root) if config.data is not None else (config, None)
 
 
 def collect(config: RunConfig, *, out: Path | None) -> Path:

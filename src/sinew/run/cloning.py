@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from sinew.core.files import read_json, write_json
 from sinew.core.rundir import RunDir
 from sinew.data.mixture import Mixture, table
 from sinew.engine import runcard
+from sinew.engine.checkpoint import unheard
 from sinew.engine.curves import draw_curves
 from sinew.engine.distributed import world
-from sinew.engine.progress import Progress
 from sinew.engine.progress import clock as as_clock
+from sinew.engine.risks import Risk, of_data
 from sinew.engine.track import read_rows
 from sinew.engine.trainer import Trainer
 from sinew.evaluate.offline import OfflineError
@@ -30,9 +31,11 @@ from sinew.run.following import followed
 from sinew.run.lessons import Lessons, build, lessons
 from sinew.run.offline import FILE, OfflineRecord, OfflineTryout, error_of, in_words, load, measure
 from sinew.run.parts import check_labels, pick_device
+from sinew.run.preflight import Flight, Sheet, begin, check_states, look_through, of_length, progress_of
 from sinew.run.recordings import Recorded, data_of
 from sinew.run.reporting import card_command, card_rows, curves_of
-from sinew.run.screen import console, heading, say
+from sinew.run.screen import heading, say
+from sinew.run.waits import of_recordings
 
 SPLITS = "splits.json"
 """Which episodes are learned from and which are held out, by data set."""
@@ -44,6 +47,7 @@ def clone(config: RunConfig, rundir: RunDir, recorded: Sequence[Recorded], *, co
     """Do what is left to do of a run on recordings; the caller has claimed the directory."""
     heading("Recordings")
     known = lessons(config, recorded)
+    check_states(config, known.spec)
     for text in describe(known):
         say(f"  {text}")
     write_json(rundir.path / SPLITS, known.splits())
@@ -83,17 +87,43 @@ def describe(known: Lessons) -> Iterator[str]:
 def train_phase(config: RunConfig, rundir: RunDir, known: Lessons, *, command: str) -> None:
     """Train to the end, measuring on held-out episodes on the way."""
     heading("Training")
-    policy, taken = build(config, known)
+    foreseen = begin(flight(config, known, command), rundir)
+    recipe, taken = build_recipe(config, known, rundir, note=say)
     if taken is not None and world().is_main:
         _tell(taken, rundir)
+    with progress_of(config, foreseen) as progress, runcard.kept(rundir), followed(config, rundir, progress) as on_log:
+        progress.tell_scores_as("held-out error", error_of)
+        tryout = OfflineTryout(config, rundir, recipe, lessons=known, note=progress.note)
+        trainer = Trainer(
+            recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=on_log, on_note=progress.note
+        )
+        state = trainer.run()
+    say(f"  {config.loop.updates} updates in {as_clock(state.elapsed_s)}")
+
+
+def build_recipe(
+    config: RunConfig, known: Lessons, rundir: RunDir, *, note: Callable[[str], None]
+) -> tuple[BehaviourCloning, Transfer | None]:
+    """Return the recipe of a run on recordings, and what it takes from the weights it begins with.
+
+    Args:
+        config: of the run.
+        known: what it learns from.
+        rundir: where parts of recordings that are streamed lie for a while.
+        note: told how they are streamed.
+
+    Raises:
+        ConfigError: the recipe needs a world.
+    """
     if not isinstance(config.recipe, BcConfig):
         raise ConfigError(
             f"--recipe.kind {config.recipe.kind}: needs a world to act in; recordings are learned with bc."
         )
+    policy, taken = build(config, known)
     check_labels(config.recipe.augment, policy.config, known.spec)
     stream = known.stream(rundir.data / "parts", batch=config.recipe.batch, seed=config.seed)
     if stream is not None:
-        say(f"  {len(stream.parts(0))} parts an epoch, read in one after another; frames are mixed within a part")
+        note(f"  {len(stream.parts(0))} parts an epoch, read in one after another; frames are mixed within a part")
     recipe = BehaviourCloning(
         policy,
         stream or known.windows(held_out=False),
@@ -103,17 +133,31 @@ def train_phase(config: RunConfig, rundir: RunDir, known: Lessons, *, command: s
         seed=config.seed,
         device=pick_device(config.device),
     )
-    sources = _sources(recipe)
-    with Progress(config.loop.updates, console=console) as progress, followed(config, rundir, progress) as on_log:
-        progress.tell_scores_as("held-out error", error_of)
-        if world().is_main:
-            runcard.start(rundir, _plan(config, known, command, sources), recipe.modules)
-        tryout = OfflineTryout(config, rundir, recipe, lessons=known, note=progress.note)
-        trainer = Trainer(
-            recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=on_log, on_note=progress.note
-        )
-        state = trainer.run()
-    say(f"  {config.loop.updates} updates in {as_clock(state.elapsed_s)}")
+    return recipe, taken
+
+
+def flight(config: RunConfig, known: Lessons, command: str) -> Flight:
+    """Return the run as it is to be foreseen."""
+    return Flight(
+        config=config,
+        command=command,
+        purpose=f"{config.name}: a policy that imitates the recordings in {data_of(config).said}.",
+        sheet=lambda: sheet_of(config, known),
+        spec=known.spec,
+        build=lambda place: build_recipe(config, known, place, note=unheard)[0],
+        waits=lambda recipe: of_recordings(config, recipe, known),
+    )
+
+
+def sheet_of(config: RunConfig, known: Lessons) -> Sheet:
+    """Look the recordings through; says how often each source of a mixture will be seen."""
+    held_out = sum(record.held_out for record in known.records)
+    checked, doubts = look_through(known.stores)
+    counts = {"episodes": len(known.records), "frames": known.num_frames, "held-out episodes": held_out}
+    sentences = len({record.instruction for record in known.records})
+    amount = (*of_data(len(known.records), held_out, sentences=sentences), *of_length(config, known.num_frames))
+    failed = sum(not record.success for record in known.records)
+    return Sheet({**counts, **_sources(config, known)}, checked, (*amount, *_failures(failed), *doubts))
 
 
 def write(config: RunConfig, rundir: RunDir, *, timer: Clock) -> Path:
@@ -187,11 +231,13 @@ def _tell(taken: Transfer, rundir: RunDir) -> None:
     write_json(rundir.path / TAKEN, lines)
 
 
-def _sources(recipe: BehaviourCloning) -> dict[str, str]:
+def _sources(config: RunConfig, known: Lessons) -> dict[str, str]:
     """Print how often each source of a mixture will be seen, and return it by source; nothing for one data set."""
-    if recipe.draws is None or not isinstance(recipe.windows, Mixture):
+    windows = known.windows(held_out=False)
+    if not isinstance(windows, Mixture) or not isinstance(config.recipe, BcConfig):
         return {}
-    lines = recipe.windows.lines(recipe.draws)
+    draws = windows.draws(seed=config.seed, batch=config.recipe.batch, updates=config.loop.updates)
+    lines = windows.lines(draws)
     for text in table(lines):
         say(f"  {text}")
     return {
@@ -202,30 +248,14 @@ def _sources(recipe: BehaviourCloning) -> dict[str, str]:
     }
 
 
-def _plan(config: RunConfig, known: Lessons, command: str, sources: Mapping[str, str]) -> runcard.Plan:
-    held_out = sum(record.held_out for record in known.records)
-    risks: list[str] = []
-    if len(known.records) < 50:
-        risks.append(f"{len(known.records)} episodes are few: expect failures away from them.")
-    if len({record.instruction for record in known.records}) == 1:
-        risks.append(
-            "All episodes carry one sentence: the policy need not listen, and will do the same whatever is said."
+def _failures(count: int) -> Iterator[Risk]:
+    if count:
+        yield Risk(
+            "high",
+            f"{count} episodes are marked as failures and are imitated like the others.",
+            "Leave them out: sinew data filter.",
+            "Train again without them.",
         )
-    failed = sum(not record.success for record in known.records)
-    if failed:
-        risks.append(f"{failed} episodes are marked as failures and are imitated like the others. Leave them out.")
-    return runcard.Plan(
-        purpose=f"{config.name}: a policy that imitates the recordings in {data_of(config).said}.",
-        command=command,
-        config=config,
-        data={
-            "episodes": len(known.records),
-            "frames": known.num_frames,
-            "held-out episodes": held_out,
-            **sources,
-        },
-        risks=tuple(risks),
-    )
 
 
 def _moments(tryouts: Mapping[str, Any], updates: int) -> Iterator[tuple[float, float, float]]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from sinew.core.rundir import RunDir
 from sinew.engine import runcard
-from sinew.engine.distributed import in_turn, world
-from sinew.engine.progress import Progress, clock
+from sinew.engine.checkpoint import unheard
+from sinew.engine.distributed import in_turn
+from sinew.engine.progress import clock
+from sinew.engine.risks import Risk
 from sinew.engine.trainer import Trainer
 from sinew.models.device import pick_device
 from sinew.models.policy import VLAPolicy
@@ -19,8 +21,10 @@ from sinew.recipes.group_rounds import GroupRounds
 from sinew.recipes.grpo import Grpo
 from sinew.run.following import followed
 from sinew.run.measuring import Tryout
-from sinew.run.screen import console, heading, say
+from sinew.run.preflight import Flight, Sheet, begin, progress_of
+from sinew.run.screen import heading, say
 from sinew.run.start import keep_start
+from sinew.run.waits import of_world
 
 if TYPE_CHECKING:
     from sinew.run import RunConfig
@@ -44,17 +48,9 @@ def improve(config: RunConfig, rundir: RunDir, *, command: str, pool: Executor) 
     """Improve to the end, trying the policy out on the way."""
     assert isinstance(config.recipe, GrpoConfig)
     heading("Improving")
-    with Progress(config.loop.updates, console=console) as progress, followed(config, rundir, progress) as on_log:
+    foreseen = begin(flight(config, command, pool), rundir)
+    with progress_of(config, foreseen) as progress, runcard.kept(rundir), followed(config, rundir, progress) as on_log:
         recipe = build(config, rundir, pool=pool, note=progress.note)
-        plan = runcard.Plan(
-            purpose=f"{config.name}: {config.recipe.start}, improved by what succeeds.",
-            command=command,
-            config=config,
-            data={"episodes per update": config.recipe.scenes * config.recipe.group, "updates": config.loop.updates},
-            risks=tuple(risks(config)),
-        )
-        if world().is_main:
-            runcard.start(rundir, plan, recipe.modules)
         tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note)
         trainer = Trainer(
             recipe, config.loop, rundir, seed=config.seed, on_eval=tryout, on_log=on_log, on_note=progress.note
@@ -63,9 +59,42 @@ def improve(config: RunConfig, rundir: RunDir, *, command: str, pool: Executor) 
     say(f"  {config.loop.updates} updates in {clock(state.elapsed_s)}")
 
 
-def risks(config: RunConfig) -> Iterator[str]:
-    """Yield what may go wrong with a run of improvement, in sentences."""
-    yield "A start that never succeeds, or always does, shows no differences: then nothing is learned ('kept' stays 0)."
-    yield "Tasks that are not among those it acts in may be forgotten; the table tells."
+def flight(config: RunConfig, command: str, pool: Executor) -> Flight:
+    """Return the run as it is to be foreseen."""
+    recipe = config.recipe
+    assert isinstance(recipe, GrpoConfig)
+    counts = {"episodes per update": recipe.scenes * recipe.group, "updates": config.loop.updates}
+    spec = config.world.build(1).spec
+    checked = (f"no data: episodes are acted in the world, whose robot ({spec.embodiment}) is the policy's",)
+    return Flight(
+        config=config,
+        command=command,
+        purpose=f"{config.name}: {recipe.start}, improved by what succeeds.",
+        sheet=lambda: Sheet(counts, checked, tuple(risks(config))),
+        spec=spec,
+        build=lambda place: build(config, place, pool=pool, note=unheard),
+        waits=lambda recipe: of_world(config, recipe, 0.0),
+    )
+
+
+def risks(config: RunConfig) -> Iterator[Risk]:
+    """Yield what may go wrong with a run of improvement."""
+    yield Risk(
+        "high",
+        "A start that never succeeds, or always does, shows no differences: then nothing is learned.",
+        "Begin with a policy that succeeds in a tenth to nine tenths of its episodes.",
+        "'kept' stays at 0 in metrics.jsonl: name other tasks with --recipe.mix, or another start with --from.",
+    )
+    yield Risk(
+        "high",
+        "Tasks that are not among those it acts in may be forgotten.",
+        "Keep a share of every task in --recipe.mix.",
+        "The table tells; the policy one began with is still there: --from.",
+    )
     if config.optim.ema > 0:
-        yield "Averaged weights lag behind the few updates of such a run; --optim.ema 0 keeps none."
+        yield Risk(
+            "high",
+            "Averaged weights lag behind the few updates of such a run.",
+            "--optim.ema 0 keeps none.",
+            "Train again without; the run's own rounds show what the weights themselves do.",
+        )

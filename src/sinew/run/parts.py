@@ -42,6 +42,7 @@ def run_path(config: RunConfig, root: Path) -> Path:
     if isinstance(config.recipe, GrpoConfig):  # known by the digest of its files, wherever they lie
         config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, start=""))
     plain = _without_none(to_dict(config))
+    plain.pop("cost")  # rates of a forecast
     return root / f"{config.name}-{digest(plain)}"
 
 
@@ -103,7 +104,7 @@ def build_recipe(
     data: Sequence[Store],
     rundir: RunDir,
     *,
-    pool: Executor,
+    pool: Executor | None,
     note: Callable[[str], None],
 ) -> Recipe[Any]:
     """Return the recipe of a run, ready for the trainer.
@@ -113,7 +114,7 @@ def build_recipe(
         policy: what learns.
         data: what it learns from, demonstrations first.
         rundir: where a recipe keeps what it gathers itself.
-        pool: processes that act.
+        pool: processes that act; None means here.
         note: told what happens.
     """
     recipe = config.recipe

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from sinew.core.launch import launched
 
@@ -22,6 +25,26 @@ def heading(text: str) -> None:
     """Print the name of a phase."""
     console.print()
     console.print(text, style="bold", markup=False)
+
+
+def columns(head: tuple[str, ...] | None, rows: Iterable[tuple[object, ...]]) -> None:
+    """Print rows of cells below each other, wrapped to the terminal; square brackets mean themselves."""
+    table = Table(box=None, pad_edge=False, show_header=head is not None, padding=(0, 3, 0, 0))
+    for name in head or ("", ""):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(Padding(table, (1 if head else 0, 0, 0, 2)))
+
+
+@contextmanager
+def quiet(quietly: bool) -> Generator[None]:  # noqa: FBT001  (the one thing there is to say)
+    """Say nothing in this block, if so, for output that a program reads."""
+    before, console.quiet = console.quiet, console.quiet or quietly
+    try:
+        yield
+    finally:
+        console.quiet = before
 
 
 @contextmanager

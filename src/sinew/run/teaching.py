@@ -19,6 +19,7 @@ from sinew.core.rundir import RunDir
 from sinew.core.types import Cursor
 from sinew.engine import rng, runcard
 from sinew.engine.curves import draw_curves
+from sinew.engine.preflight import unrehearsed
 from sinew.engine.progress import Progress, clock
 from sinew.engine.track import read_rows
 from sinew.engine.trainer import Trainer
@@ -145,9 +146,12 @@ def train_phase(config: RunConfig, rundir: RunDir, corpus: Corpus, *, command: s
             purpose=f"{config.name}: a vision-language model, taught in {len(recipe.parts)} stages.",
             command=command,
             config=config,
+            forecast=unrehearsed(
+                vlm, config.loop, averaged=config.optim.ema > 0, cost=config.cost, place=rundir.path, name="model"
+            ),
             data={role: store.num_records for role, store in corpus.stores.items()},
         )
-        runcard.start(rundir, plan, {"vision": vlm.vision, "projector": vlm.projector, "lm": vlm.lm})
+        runcard.start(rundir, plan)
         trainer = Trainer(recipe, config.loop, rundir, seed=config.seed, on_log=progress.show, on_note=progress.note)
         state = trainer.run()
     say(f"  {config.loop.updates} updates in {clock(state.elapsed_s)}")

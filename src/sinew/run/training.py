@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,14 +25,16 @@ from sinew.data.stills import collect_stills
 from sinew.data.store import Store
 from sinew.data.windows import Windows
 from sinew.engine import runcard
+from sinew.engine.checkpoint import unheard
 from sinew.engine.distributed import in_turn, joined, world
-from sinew.engine.progress import Progress, clock
+from sinew.engine.progress import clock
+from sinew.engine.risks import of_data
 from sinew.engine.trackers import check_trackers
 from sinew.engine.trainer import Trainer
 from sinew.engine.workers import start_workers
 from sinew.evaluate.film import FilmJob, film_job, hero_states
 from sinew.models.device import pick_device
-from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
+from sinew.recipes.config import BcConfig, GrpoConfig
 from sinew.run.clock import Clock
 from sinew.run.cloning import clone, follow_recorded
 from sinew.run.cloning import next_steps as cloned_next_steps
@@ -40,14 +42,17 @@ from sinew.run.following import followed
 from sinew.run.improving import improve
 from sinew.run.measuring import Tryout, measure
 from sinew.run.parts import augment_of, build_policy, build_recipe, run_path, stills_path, store_path
+from sinew.run.preflight import Flight, Sheet, begin, check_states, look_through, of_length, progress_of
 from sinew.run.recordings import Recorded, data_of, read_in
 from sinew.run.reporting import next_steps, pooled_report, write
 from sinew.run.screen import console, counting, heading, say
 from sinew.run.start import check_start
 from sinew.run.teaching import check_stages, teach
 from sinew.run.teaching import next_steps as taught_next_steps
+from sinew.run.waits import of_world
 
 if TYPE_CHECKING:
+    from sinew.core.types import Recipe
     from sinew.run import RunConfig
 
 UNTRAINED = ("collect", "train")
@@ -169,7 +174,7 @@ def train_one(
             _say_what_next(config, rundir.path)
         return rundir.path
     with rundir:
-        start = rundir.claim(config, may_differ=("workers", "track", "optim.parallel"))
+        start = rundir.claim(config, may_differ=("workers", "track", "cost", "optim.parallel"))
         going_on = (
             f"Going on with {rundir.path} ({rundir.phase})." if start == "resume" else f"Run directory: {rundir.path}"
         )
@@ -221,8 +226,10 @@ def _say_what_next(config: RunConfig, path: Path) -> None:
 
 def _phases(config: RunConfig, rundir: RunDir, *, root: Path, command: str, pool: Executor, timer: Clock) -> None:
     """Do what is left to do; what is done already is found on disk."""
-    first_look(config, rundir, pool)
     improves = isinstance(config.recipe, GrpoConfig)
+    if not improves:
+        check_states(config, config.world.build(1).spec)
+    first_look(config, rundir, pool)
     data: tuple[Store, ...] = ()
     if not improves:
         with timer.phase("collect"):
@@ -285,22 +292,9 @@ def train_phase(config: RunConfig, rundir: RunDir, data: tuple[Store, ...], *, c
     """Train to the end, trying the policy out on the way."""
     heading("Training")
     demonstrations = data[0]
-    with Progress(config.loop.updates, console=console) as progress, followed(config, rundir, progress) as on_log:
-        policy = build_policy(config, demonstrations)
-        recipe = build_recipe(config, policy, data, rundir, pool=pool, note=progress.note)
-        plan = runcard.Plan(
-            purpose=f"{config.name}: a policy that follows instructions, trained with {config.recipe.kind}.",
-            command=command,
-            config=config,
-            data={
-                "episodes": demonstrations.num_episodes,
-                "frames": demonstrations.num_frames,
-                "stills": sum(store.num_frames for store in data[1:]),
-            },
-            risks=risks(config, demonstrations),
-        )
-        if world().is_main:
-            runcard.start(rundir, plan, recipe.modules)
+    foreseen = begin(flight(config, data, command, partial(sheet_of, config, data)), rundir)
+    with progress_of(config, foreseen) as progress, runcard.kept(rundir), followed(config, rundir, progress) as on_log:
+        recipe = build_recipe(config, build_policy(config, demonstrations), data, rundir, pool=pool, note=progress.note)
         shape = config.policy
         training, held_out = (
             Windows([demonstrations], history=shape.history, horizon=shape.horizon, held_out=kept)
@@ -314,20 +308,33 @@ def train_phase(config: RunConfig, rundir: RunDir, data: tuple[Store, ...], *, c
     say(f"  {config.loop.updates} updates in {clock(state.elapsed_s)}")
 
 
-def risks(config: RunConfig, demonstrations: Store) -> tuple[str, ...]:
-    """Return what may go wrong with this run, in sentences."""
-    assert not isinstance(config.recipe, GrpoConfig)
-    found: list[str] = []
+def flight(config: RunConfig, data: tuple[Store, ...], command: str, sheet: Callable[[], Sheet]) -> Flight:
+    """Return the run as it is to be foreseen; with the settings of a run and data like its own."""
+    demonstrations = data[0]
+
+    def build(place: RunDir) -> Recipe[Any]:
+        return build_recipe(config, build_policy(config, demonstrations), data, place, pool=None, note=unheard)
+
+    return Flight(
+        config=config,
+        command=command,
+        purpose=f"{config.name}: a policy that follows instructions, trained with {config.recipe.kind}.",
+        sheet=sheet,
+        spec=demonstrations.spec,
+        build=build,
+        waits=lambda recipe: of_world(config, recipe, demonstrations.num_frames / demonstrations.num_episodes),
+    )
+
+
+def sheet_of(config: RunConfig, data: tuple[Store, ...]) -> Sheet:
+    """Look the demonstrations of a run through."""
+    demonstrations = data[0]
+    checked, doubts = look_through([demonstrations])
     held_out = sum(record.held_out for record in demonstrations.records)
-    if held_out == 0:
-        found.append("No held-out episodes: over-fitting shows only in closed loop. Raise --collect.held-out.")
-    if demonstrations.num_episodes < 50:
-        found.append(f"{demonstrations.num_episodes} episodes are few: expect failures away from them.")
-    supervised = config.recipe.inner if isinstance(config.recipe, DaggerConfig) else config.recipe
-    epochs = config.loop.updates * supervised.batch / max(1, demonstrations.num_frames)
-    if epochs < 1:
-        found.append(f"The run sees {100 * epochs:.0f} % of the frames once. Raise --loop.updates.")
-    return tuple(found)
+    counts = {"episodes": demonstrations.num_episodes, "frames": demonstrations.num_frames}
+    counts |= {"held-out episodes": held_out, "stills": sum(store.num_frames for store in data[1:])}
+    amount = (*of_data(demonstrations.num_episodes, held_out), *of_length(config, demonstrations.num_frames))
+    return Sheet(counts, checked, (*amount, *doubts))
 
 
 def collect_only(config: RunConfig, *, out: Path | None) -> Path:

@@ -1,0 +1,49 @@
+"""The time that is left, on timings whose end is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from sinew.engine.eta import Eta
+from sinew.engine.forecast import Stop
+
+ROUNDS = [Stop(200, 30.0, "rounds"), Stop(400, 30.0, "rounds")]
+
+
+def test_a_steady_run_is_foreseen_exactly() -> None:
+    eta = Eta(1000)
+    assert eta.left() is None
+    for update in (50, 100):
+        eta.see(update, 0.2 * update)
+    assert eta.left() == pytest.approx(0.2 * 900)
+
+
+def test_before_the_first_row_the_forecast_speaks() -> None:
+    assert Eta(1000, ROUNDS, update_s=0.1).left() == pytest.approx(160)
+
+
+def test_stops_to_come_are_counted_and_stretched_as_the_updates_are() -> None:
+    eta = Eta(1000, ROUNDS, update_s=0.1)
+    eta.see(100, 20.0)  # twice as slow as foreseen
+    assert eta.left() == pytest.approx(0.2 * 900 + 2 * 60)
+
+
+def test_a_stop_that_took_longer_tells_of_the_next_and_nothing_of_the_pace() -> None:
+    eta = Eta(1000, ROUNDS, update_s=0.1)
+    eta.see(200, 20.0)
+    eta.see(300, 20.0 + 10.0 + 45.0)  # the first round took 45 s
+    assert eta.pace() == pytest.approx(0.1)
+    assert eta.left() == pytest.approx(0.1 * 700 + 45)
+
+
+def test_at_the_end_nothing_is_left() -> None:
+    eta = Eta(300, [Stop(100, 5.0, "rounds")])
+    eta.see(100, 10.0)
+    eta.see(300, 35.0)
+    assert eta.left() == 0
+
+
+def test_a_run_that_goes_on_counts_what_came_before() -> None:
+    eta = Eta(1000, ROUNDS, update_s=0.1)
+    eta.see(500, 50.0 + 60.0)
+    assert eta.left() == pytest.approx(0.1 * 500)

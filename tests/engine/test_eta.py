@@ -47,3 +47,18 @@ def test_a_run_that_goes_on_counts_what_came_before() -> None:
     eta = Eta(1000, ROUNDS, update_s=0.1)
     eta.see(500, 50.0 + 60.0)
     assert eta.left() == pytest.approx(0.1 * 500)
+
+
+def test_the_first_row_is_forgotten_when_there_is_another() -> None:
+    eta = Eta(1000)
+    eta.see(50, 30.0)
+    assert eta.pace() == pytest.approx(0.6)
+    eta.see(100, 35.0)
+    assert eta.pace() == pytest.approx(0.1)
+
+
+def test_a_slow_checkpoint_says_nothing_of_the_rounds() -> None:
+    eta = Eta(1000, [Stop(100, 0.01, "checkpoints"), *ROUNDS], update_s=0.1)
+    for update, elapsed in ((50, 5.0), (100, 10.0), (150, 16.0)):
+        eta.see(update, elapsed)
+    assert eta.left() == pytest.approx(850 * 11.0 / 100 + 2 * 30 * 1.1, rel=0.01)

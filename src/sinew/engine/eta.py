@@ -10,14 +10,16 @@ from sinew.engine.forecast import Stop
 
 RECENT = 40
 """Rows whose pace counts; how busy the machine was earlier says little of the rest."""
+SMALL = 0.2
+"""Stops that take less than this share of a row's updates, such as writing a checkpoint, are lost in their noise."""
 
 
 class Eta:
     """Learns from the rows of metrics.jsonl how fast a run is, and says how long the rest will take.
 
     A stop, such as a round in which a policy acts, takes as long as many updates. Rows with a stop in between
-    therefore tell nothing of the pace, but of the stops: those to come are taken to deviate as those that were.
-    Until the first one has passed, they are taken to deviate as the updates do.
+    therefore tell nothing of the pace, but of the stops: those to come are taken to deviate as those of their kind that
+    were. Until the first one has passed, they are taken to deviate as the updates do.
 
     Args:
         updates: length of the run.
@@ -31,7 +33,8 @@ class Eta:
         self._at = [stop.update for stop in self.stops]
         self._last = 0, 0.0
         self._plain: deque[tuple[int, float]] = deque(maxlen=RECENT)
-        self._foreseen = self._spent = 0.0
+        self._kinds: dict[str, tuple[float, float]] = {}
+        self._warming = True
 
     def see(self, update: int, elapsed_s: float) -> None:
         """Take note that this many updates took this long, stops included."""
@@ -53,21 +56,26 @@ class Eta:
         if pace is None:
             return None
         update = self._last[0]
-        to_come = sum(stop.seconds for stop in self.stops[bisect_left(self._at, update) :])
-        return pace * (self.updates - update) + to_come * self._factor(pace)
+        to_come = self.stops[bisect_left(self._at, update) :]
+        return pace * (self.updates - update) + sum(stop.seconds * self._factor(stop.what, pace) for stop in to_come)
 
     def _learn(self, begun: int, update: int, seconds: float) -> None:
         within = self.stops[bisect_left(self._at, begun) : bisect_left(self._at, update)]
-        foreseen = sum(stop.seconds for stop in within)
-        pace = self.pace()
-        if not foreseen:
-            self._plain.append((update - begun, seconds))
-        elif pace is not None:
-            self._foreseen += foreseen
-            self._spent += max(0.0, seconds - pace * (update - begun))
+        foreseen, pace = sum(stop.seconds for stop in within), self.pace()
+        if pace is None or foreseen <= SMALL * pace * (update - begun):
+            if self._warming and self._plain:
+                self._plain.clear()  # the first row pays for kernels and caches
+                self._warming = False
+            self._plain.append((update - begun, max(0.0, seconds - foreseen)))
+            return
+        stretched = max(0.0, seconds - pace * (update - begun)) / foreseen
+        for stop in within:
+            known, spent = self._kinds.get(stop.what, (0.0, 0.0))
+            self._kinds[stop.what] = known + stop.seconds, spent + stretched * stop.seconds
 
-    def _factor(self, pace: float) -> float:
-        """Return how much longer stops take than foreseen."""
-        if self._foreseen:
-            return self._spent / self._foreseen
+    def _factor(self, what: str, pace: float) -> float:
+        """Return how much longer stops of a kind take than foreseen."""
+        if what in self._kinds:
+            foreseen, spent = self._kinds[what]
+            return spent / foreseen
         return pace / self.update_s if self.update_s else 1.0

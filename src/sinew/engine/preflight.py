@@ -17,7 +17,7 @@ from torch import nn
 from sinew.core.config import from_dict, to_dict
 from sinew.core.errors import ConfigError, SinewError
 from sinew.core.files import read_json, write_json
-from sinew.core.machine import free_disk, free_memory, power_limits
+from sinew.core.machine import free_disk, free_memory, power_limits, process_bytes
 from sinew.core.rundir import RunDir
 from sinew.core.types import Recipe
 from sinew.engine import rng
@@ -73,14 +73,16 @@ def foresee(
     Raises:
         ConfigError: it cannot fit in memory.
     """
-    available = _available(None)
+    available, before = _available(None), process_bytes()
     with rng.kept(), tempfile.TemporaryDirectory(prefix="sinew-preflight-") as scratch:
         rundir = RunDir(Path(scratch))
         recipe = build(rundir)
         device = device_of(recipe)
         available = available if device.type == "cpu" else _available(device)
         parts = tuple(part for name, module in recipe.modules.items() for part in parts_of(name, module))
-        found = rehearse(recipe, seconds=SECONDS, affordable=lambda taken: taken * 1.5 < _available(device))
+        found = rehearse(
+            recipe, seconds=SECONDS, affordable=lambda taken: taken * 1.5 < _available(device), before=before
+        )
         others = waits(recipe, rundir) if found.update_s else Waits()
         peak = matmul_peak(device, precision_of(recipe), seconds=PEAK_S)
         del recipe

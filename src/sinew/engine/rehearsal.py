@@ -68,15 +68,16 @@ class _Account:
     tokens: int
 
 
-def rehearse(recipe: Recipe[Any], *, seconds: float, affordable: Callable[[int], bool]) -> Rehearsal:
+def rehearse(recipe: Recipe[Any], *, seconds: float, affordable: Callable[[int], bool], before: int = 0) -> Rehearsal:
     """Run some updates, small ones first, and measure them. The recipe has learned a little afterwards: drop it.
 
     Args:
         recipe: built as the run builds its own, on the device that trains; never the run's own.
         seconds: that the timed updates may take; at least two are run.
         affordable: whether an update whose tensors take that many bytes may be tried.
+        before: bytes that the process held before the recipe was built; 0 for those that it holds now.
     """
-    before = process_bytes()
+    held = before or process_bytes()
     batches = recipe.batches(Cursor(0))
     began = time.perf_counter()
     batch = next(batches)
@@ -88,7 +89,7 @@ def rehearse(recipe: Recipe[Any], *, seconds: float, affordable: Callable[[int],
     state, own = recipe.state_dict(), list(_tensors_of(modules))
     weights = storage_bytes(own)
     kept = storage_bytes([state, own]) - weights
-    runtime = max(0, process_bytes() - before - kept)
+    runtime = max(0, process_bytes() - held - kept - (weights if before else 0))
     accounts = list(_accounts(recipe, batch, small, affordable))
     last = accounts[-1]
     row = _slope(accounts)

@@ -37,7 +37,11 @@ def of_world(config: RunConfig, recipe: Recipe[Any], expert_ticks: float) -> Wai
     """
     tick_s, longest = acted(config, cast("Policy", recipe.acting()))
     ticks = (expert_ticks + longest) / 2 if expert_ticks else longest
-    episode_s = tick_s * ticks / (config.workers or num_cores())
+    return of_acting(config, tick_s * ticks / (config.workers or num_cores()))
+
+
+def of_acting(config: RunConfig, episode_s: float) -> Waits:
+    """Return what a run waits for in which an episode takes that long, all processes together [s]."""
     updates, stops = config.loop.updates, list[Stop]()
     if isinstance(config.recipe, DaggerConfig):
         seconds = config.recipe.episodes * episode_s

@@ -1,0 +1,199 @@
+"""Measures what is foreseen of a run against what it took: peak memory, and the time that is left."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rows import ROOT, Row
+
+from sinew.core.config import load
+from sinew.core.errors import SinewError
+from sinew.data.collect import collect
+from sinew.engine.eta import Eta
+from sinew.presets import PRESETS
+from sinew.recipes.config import GrpoConfig
+from sinew.run import RunConfig
+from sinew.run.waits import of_acting
+
+COMMAND = "python benchmarks/engine.py --only preflight"
+BAR = 0.2
+AFTER = 0.05
+"""Share of a run after which the rest is foreseen."""
+CASES: dict[str, dict[str, Any]] = {
+    "small, 2048 rows": {"size": "small", "batch": 2048},
+    "small, 1536 rows, no averages": {"size": "small", "batch": 1536, "ema": 0.0},
+    "large, 320 rows": {"size": "large", "batch": 320},
+    "large, 384 rows, vision frozen": {"size": "large", "batch": 384, "frozen": "network.vision"},
+    "small with tokens of width 128, 640 rows": {"size": "small", "batch": 640, "tokens": 128},
+}
+PROCESS = """
+import dataclasses, json, sys, tempfile
+from pathlib import Path
+import torch
+from sinew.core.machine import process_bytes
+from sinew.core.rundir import RunDir
+from sinew.data.store import Store
+from sinew.engine import preflight, trainer
+from sinew.engine.config import CostConfig, LoopConfig
+from sinew.models.config import TokenVisionConfig
+from sinew.presets import PRESETS
+from sinew.run.parts import build_policy, build_recipe
+
+what, place, case = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+torch.set_num_threads(1)
+config = PRESETS["tabletop"](case["size"])
+vision = TokenVisionConfig(width=case["tokens"], layers=4) if "tokens" in case else config.policy.vision
+parts = {case["frozen"]: 0.0} if "frozen" in case else None
+config = dataclasses.replace(
+    config,
+    policy=dataclasses.replace(config.policy, vision=vision),
+    recipe=dataclasses.replace(config.recipe.inner, batch=case["batch"]),
+    optim=dataclasses.replace(config.optim, ema=case.get("ema", config.optim.ema), parts=parts),
+    loop=LoopConfig(updates=2, log_every=1, save_every=2, eval_at=()),
+)
+store = Store.open(place)
+build = lambda at: build_recipe(config, build_policy(config, store), [store], at, pool=None, note=print)
+base = process_bytes()
+if what == "foreseen":
+    preflight.SECONDS = 0.0
+    found = preflight.foresee(
+        build, config.loop, waits=lambda *_: preflight.Waits(), cost=CostConfig(), place=place
+    )
+    print(json.dumps(found.memory.needed))
+else:
+    with tempfile.TemporaryDirectory() as scratch:
+        rundir = RunDir(Path(scratch))
+        trainer.Trainer(build(rundir), config.loop, rundir, seed=0).run()
+    print(json.dumps(process_bytes("VmHWM") - base))
+"""
+
+
+def rows(quick: bool) -> Iterator[Row]:  # noqa: FBT001  (the signature that all parts share)
+    """Yield the rows of memory, then those of time."""
+    yield from memory_rows(2 if quick else len(CASES))
+    yield from time_rows()
+
+
+def memory_rows(count: int) -> Iterator[Row]:
+    """Yield foreseen against measured peak memory above the process's base, each in a process of its own."""
+    config = PRESETS["tabletop"]("small")
+    few = dataclasses.replace(config.collect, episodes=60)
+    with tempfile.TemporaryDirectory() as scratch:
+        store = collect(Path(scratch) / "store", config.world, few, seed=0)
+        for name, case in list(CASES.items())[:count]:
+            foreseen, measured = (ask(what, store.path, case) for what in ("foreseen", "measured"))
+            error = foreseen / measured - 1
+            yield Row(
+                f"peak memory above the base, foreseen against measured: {name}",
+                round(100 * error, 1),
+                "%",
+                bar=f"within {100 * BAR:.0f} %",
+                ok=abs(error) <= BAR,
+                n=1,
+                command=COMMAND,
+                note=f"foreseen {foreseen / 1e9:.2f} GB, measured {measured / 1e9:.2f} GB (VmHWM of two updates and a "
+                "checkpoint); CPU, one thread",
+            )
+
+
+def ask(what: str, place: Path, case: dict[str, Any]) -> float:
+    """Return the bytes that a fresh process foresees or takes."""
+    words = [sys.executable, "-c", PROCESS, what, str(place), json.dumps(case)]
+    return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def time_rows() -> Iterator[Row]:
+    """Yield how far the time foreseen after a twentieth of recorded runs is from what they took."""
+    told = {path.parent.name: error for path in recorded() if (error := eta_error(path)) is not None}
+    if not told:
+        yield Row("end of a run, foreseen after 5 %", None, "%", bar=f"within {100 * BAR:.0f} %", command=COMMAND)
+        return
+    errors = sorted(abs(error) for error in told.values())
+    within = sum(error <= BAR for error in errors)
+    note = (
+        "replayed from metrics.jsonl; stops are foreseen from one rehearsal of the preset and stretched as the updates "
+        "are; these runs shared their machine with other work, which came and went"
+    )
+    yield Row(
+        "recorded runs whose end, foreseen after 5 %, is within 20 %",
+        round(100 * within / len(errors), 1),
+        "%",
+        bar="= 100",
+        ok=within == len(errors),
+        n=len(errors),
+        command=COMMAND,
+        note=note,
+    )
+    yield Row(
+        "median error of the end of recorded runs, foreseen after 5 %",
+        round(100 * statistics.median(errors), 1),
+        "%",
+        bar=f"<= {100 * BAR:.0f}",
+        ok=statistics.median(errors) <= BAR,
+        n=len(errors),
+        low=round(100 * errors[0], 1),
+        high=round(100 * errors[-1], 1),
+        command=COMMAND,
+        note=note,
+    )
+
+
+def recorded() -> list[Path]:
+    """Return the logs of recorded runs that came to their end."""
+    return sorted((ROOT / "runs").glob("*/*/metrics.jsonl"))
+
+
+def eta_error(path: Path) -> float | None:
+    """Return by what share the end foreseen after a twentieth was off; None for a run that did not come to its end."""
+    try:
+        config = load(RunConfig, path.with_name("config.json"))
+    except SinewError:
+        return None
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    timed = [(row["update"], row["elapsed_s"]) for row in rows if "elapsed_s" in row]
+    if not timed or timed[-1][0] != config.loop.updates:
+        return None
+    update_s, episode_s = rehearsed()
+    stops = () if isinstance(config.recipe, GrpoConfig) or config.env is None else of_acting(config, episode_s).stops
+    eta = Eta(config.loop.updates, stops, update_s=update_s)
+    for update, elapsed in timed:
+        eta.see(update, elapsed)
+        if update >= AFTER * config.loop.updates:
+            left = eta.left()
+            return None if left is None else (elapsed + left) / timed[-1][1] - 1
+    return None
+
+
+_rehearsed: list[tuple[float, float]] = []
+
+
+def rehearsed() -> tuple[float, float]:
+    """Return what an update and an episode of the first preset take here now [s], one thread each."""
+    if not _rehearsed:
+        import torch
+
+        from sinew.core.rundir import RunDir
+        from sinew.engine.rehearsal import rehearse
+        from sinew.run.parts import build_policy, build_recipe
+        from sinew.run.waits import acted
+
+        torch.set_num_threads(1)
+        config = PRESETS["tabletop"]("small")
+        with tempfile.TemporaryDirectory() as scratch:
+            few = dataclasses.replace(config.collect, episodes=60)
+            store = collect(Path(scratch) / "store", config.world, few, seed=0)
+            place = RunDir(Path(scratch))
+            recipe = build_recipe(config, build_policy(config, store), [store], place, pool=None, note=print)
+            found = rehearse(recipe, seconds=3.0, affordable=lambda _: True)
+            tick_s, longest = acted(config, recipe.acting())  # type: ignore[arg-type]
+        episode_s = tick_s * (store.num_frames / store.num_episodes + longest) / 2
+        _rehearsed.append((found.data_s + found.update_s, episode_s))
+    return _rehearsed[0]

@@ -9,9 +9,7 @@ import pytest
 from sinew.cli.main import main
 from sinew.cli.options import TrainOptions
 from sinew.cli.resolve import build_preset, starting_point
-from sinew.core.config import load
 from sinew.presets import PRESETS
-from sinew.run import RunConfig
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -27,11 +25,6 @@ def test_its_preset_and_its_settings_are_those_it_began_as(
     )
     options = TrainOptions(preset="my-task/preset.py", config=Path("my-task/config.json"))
     assert starting_point(options) == build_preset("my-task/preset.py", "small")
-
-
-def test_its_settings_file_is_one_of_a_run(tmp_path: Path) -> None:
-    assert main(["new", str(tmp_path / "task")]) == 0
-    assert load(RunConfig, tmp_path / "task" / "config.json").seed == 0
 
 
 def test_its_page_holds_the_commands_the_risks_and_the_checklist(

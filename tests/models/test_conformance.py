@@ -30,7 +30,9 @@ def test_the_cover_holds_every_pair_that_fits() -> None:
     assert len(COVER) <= 80
 
 
-@pytest.mark.parametrize(("pair", "reason"), UNFIT.items(), ids=str)
+@pytest.mark.parametrize(
+    ("pair", "reason"), UNFIT.items(), ids=["-".join(f"{part}={name}" for part, name in sorted(pair)) for pair in UNFIT]
+)
 def test_a_pair_that_does_not_fit_is_refused_with_the_reason(pair: frozenset[tuple[str, str]], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         matrix.policy_of({**PLAIN, **dict(pair)})

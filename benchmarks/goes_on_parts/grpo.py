@@ -175,7 +175,7 @@ def _trio(head: str, updates: int, *, learn: bool) -> Trio:
         imitated = _done(_imitation(head, updates=more, seed=seed), learn=learn)
         found.start.append(start)
         found.improved.append(improved)
-        found.imitated += [] if imitated is None else [imitated]
+        found.imitated.extend([] if imitated is None else [imitated])
     return found
 
 

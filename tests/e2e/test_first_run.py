@@ -31,7 +31,7 @@ def test_everything_promised_is_there(run: Path) -> None:
     assert (run / "checkpoints" / "best" / "model.safetensors").is_file()
     assert (run / "videos" / "hero.gif").is_file()
     assert json.loads((run / "state.json").read_text())["phase"] == "done"
-    assert set(json.loads((run / "tryouts.json").read_text())) == {"3", "6", "9"}
+    assert set(json.loads((run / "tryouts.json").read_text())) == {"3", "6", "9", "12"}
 
 
 def test_a_finished_run_is_pointed_to_and_not_touched(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

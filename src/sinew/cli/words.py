@@ -63,10 +63,13 @@ def positional(kind: type[Any]) -> dict[str, tuple[str, bool]]:
 
 
 def meaning(kind: type[Any], name: str) -> str:
-    """Return what the ``Attributes`` section of a dataclass says of a field, in one line."""
-    section = re.sub(r"\s+", " ", (kind.__doc__ or "").partition("Attributes:")[2])
-    match = re.search(rf"(?:^|[.\s]){name}: (.+?)(?:\.(?:\s|$)|$)", section)
-    return match[1].replace("``", "") if match else ""
+    """Return what the ``Attributes`` section of a dataclass, or of one it extends, says of a field, in one line."""
+    for one in kind.__mro__:
+        section = re.sub(r"\s+", " ", (one.__doc__ or "").partition("Attributes:")[2])
+        match = re.search(rf"(?:^|[.\s]){name}: (.+?)(?:\.(?:\s|$)|$)", section)
+        if match:
+            return match[1].replace("``", "")
+    return ""
 
 
 def flag_of(name: str) -> str:

@@ -17,8 +17,8 @@ from sinew.run.stages import Stage, TextsConfig
 def preset(size: Size = "small") -> RunConfig:
     """Teach a small vision-language model from nothing to describe the table and answer questions about it.
 
-    Expected: not measured.
-    Time: not measured.
+    Expected: one seed stopped at half its length: 94 to 100 % on one thing, 48 to 69 % on two, see docs/vlm.md.
+    Time: about 8 CPU-minutes by estimate; the whole preset has not been run.
     """
     scale, layers = {"tiny": (0.25, 1), "small": (1.0, 2), "base": (2.0, 3), "large": (4.0, 4)}[size]
     width = int(96 * scale)
@@ -54,8 +54,8 @@ def embedded_stages(lr: float) -> tuple[Stage, ...]:
 def llava(size: Size = "small") -> RunConfig:
     """Align SigLIP with Qwen2 and tune it by instructions: `sinew train llava --data CAPTIONS --data INSTRUCTIONS`.
 
-    Expected: not measured here, as neither weights nor data sets are at hand; learning rates and batches are LLaVA's.
-    Time: not measured; hours on a large GPU.
+    Expected: not run, as neither weights nor data sets are at hand; learning rates and batches are LLaVA's.
+    Time: hours on a large GPU.
     """
     published = OptimConfig(lr=1e-3, weight_decay=0.0, warmup=0.03, final=0.0, ema=0.0)
     align = PretrainConfig(data="captions", parts=("projector",), exchanges="first", plain=True, batch=256)

@@ -109,3 +109,12 @@ def test_one_sentence_cannot_be_exchanged(windows: Windows) -> None:
     obs = dataclasses.replace(stretches.batch.obs, instruction=("go 1",) * stretches.batch.num_rows)
     one = dataclasses.replace(stretches, batch=dataclasses.replace(stretches.batch, obs=obs))
     assert "probe/listen" not in measure(Says(image), one)
+
+
+def test_stretches_of_short_episodes_are_short_and_many(tmp_path_factory: pytest.TempPathFactory) -> None:
+    store = Store.create(tmp_path_factory.mktemp("short") / "store", SPEC, ("goal",))
+    store.append([random_episode(number, 3 + number) for number in range(6)])
+    stretches = choose(Windows([store], history=1, horizon=HORIZON), seed=0)
+    assert stretches.length == 5  # the lengths are 3 to 8
+    assert stretches.batch.num_rows == 5 * 4
+    assert "probe/look" in measure(Says(image), stretches)

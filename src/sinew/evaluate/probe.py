@@ -18,7 +18,7 @@ from sinew.evaluate.offline import action_error, ranges_of
 STRETCHES = 16
 """Stretches of consecutive frames that are looked at."""
 LENGTH = 12
-"""Frames of a stretch, fewer where episodes are shorter."""
+"""Frames of a stretch, fewer where most episodes are shorter."""
 CANDIDATES = 512
 """Episodes that the stretches are chosen from, sentence by sentence."""
 FRAMES = 256
@@ -91,7 +91,7 @@ def choose(windows: Windows | Mixture, *, seed: int) -> Stretches:
     """Return stretches of several episodes, of as many sentences as there are."""
     random = np.random.default_rng(seed)
     episodes = [windows.frames_of(int(number)) for number in random.permutation(windows.num_episodes)[:CANDIDATES]]
-    length = min(LENGTH, max(len(frames) for frames in episodes))
+    length = min(LENGTH, int(np.median([len(frames) for frames in episodes])))  # so that half of them have it
     episodes = [frames for frames in episodes if len(frames) >= length]
     firsts = windows.gather(np.array([frames[0] for frames in episodes[: 8 * STRETCHES]])).obs.instruction
     seen: dict[str, int] = {}

@@ -15,14 +15,16 @@ GAP = 2.0
 """Held-out over training value that is a gap."""
 ROWS = 10
 """Rows that a course needs before it is judged."""
-SWING = 0.25
-"""Change from row to row, as a share of the loss, that is a swing."""
+SWING = 0.1
+"""Change from row to row, as a share of the loss, that is a swing; healthy runs have 0.01 to 0.05."""
 TURNS = 0.4
 """Share of rows at which the loss turns round; a falling one with little noise has few."""
 FLAT = 0.02
 """Fall over the window, as a share of the loss, below which it stands still."""
 WINDOW = 0.4
 """Newest share of the rows that is judged for stagnation."""
+RISEN = 0.05
+"""Rise of a score without a number of trials, as a share of itself, that is no accident."""
 ERRORS = 2.5
 """Standard errors that a score must fall by to count as lower."""
 PAIRS = (("error/training", "error/held_out"), ("loss", "val/loss"))
@@ -54,7 +56,8 @@ def oscillation(evidence: Evidence) -> Iterator[Finding]:
     if len(recent) < ROWS or "return" in evidence:
         return
     steps = np.diff(recent.values)
-    swing = float(np.median(np.abs(steps))) / level(loss, recent)
+    size = recent.median if (recent.values > 0).all() else level(loss, recent)
+    swing = float(np.median(np.abs(steps))) / size
     turns = float((steps[1:] * steps[:-1] < 0).mean())
     if swing >= SWING and turns >= TURNS:
         yield Finding(
@@ -77,7 +80,7 @@ def stagnation(evidence: Evidence) -> Iterator[Finding]:
     if "return" in evidence:
         name, loss, least = "return", evidence["return"].negative, 2 * ROWS
     window = loss.tail(max(least, round(WINDOW * len(loss))))
-    if len(window) < least or not _still_learning(evidence, window) or _better(evidence["score"], window):
+    if len(window) < least or not _still_learning(evidence, window) or _better(evidence, window):
         return
     gain, error = _gain(window)
     size = level(loss, window)
@@ -178,7 +181,13 @@ def _still_learning(evidence: Evidence, window: Series) -> bool:
     return bool(len(there)) and float(there.mean()) > 0.2 * float(rates.values.max())
 
 
-def _better(score: Series, window: Series) -> bool:
-    """Whether a score rose since the window began, so that something is learned that the loss does not show."""
+def _better(evidence: Evidence, window: Series) -> bool:
+    """Whether the score surely rose since the window began: something is learned that the loss does not show."""
+    score, trials = evidence["score"], evidence["trials"]
+    if not len(score):
+        return False
     earlier = score.at(float(window.updates[0]))
-    return len(score) > 0 and (earlier is None or score.last > earlier)
+    if earlier is None:
+        earlier = float(score.values[0])
+    chance = ERRORS * standard_error(earlier, score.last, trials.last) if len(trials) else RISEN * abs(earlier)
+    return score.last - earlier > chance

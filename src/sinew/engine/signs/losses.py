@@ -17,6 +17,8 @@ ROWS = 10
 """Rows that a course needs before it is judged."""
 SWING = 0.1
 """Change from row to row, as a share of the loss, that is a swing; healthy runs have 0.01 to 0.05."""
+SPAN = 10
+"""Updates that a row must be the mean of: shorter ones jump by the luck of their batches."""
 TURNS = 0.4
 """Share of rows at which the loss turns round; a falling one with little noise has few."""
 FLAT = 0.02
@@ -53,13 +55,13 @@ def oscillation(evidence: Evidence) -> Iterator[Finding]:
     """
     loss = evidence["loss"]
     recent = loss.tail(2 * ROWS)
-    if len(recent) < ROWS or "return" in evidence:
+    if len(recent) < 2 * ROWS or "return" in evidence or float(np.median(np.diff(recent.updates))) < SPAN:
         return
     steps = np.diff(recent.values)
     size = recent.median if (recent.values > 0).all() else level(loss, recent)
     swing = float(np.median(np.abs(steps))) / size
     turns = float((steps[1:] * steps[:-1] < 0).mean())
-    if swing >= SWING and turns >= TURNS:
+    if swing >= SWING and turns >= TURNS and not solved(loss, recent):
         yield Finding(
             "oscillation",
             "",
@@ -84,8 +86,7 @@ def stagnation(evidence: Evidence) -> Iterator[Finding]:
         return
     gain, error = _gain(window)
     size = level(loss, window)
-    solved = abs(window.median) < 0.1 * abs(float(loss.values[0]))
-    if gain + 2 * error < FLAT * size and not solved:
+    if gain + 2 * error < FLAT * size and not solved(loss, window):
         first, last = int(window.updates[0]), int(window.updates[-1])
         yield Finding(
             "stagnation",
@@ -103,6 +104,11 @@ def level(loss: Series, window: Series) -> float:
     """Return what changes are compared with: the loss itself, or how far it came where that is more."""
     came = abs(float(loss.values[0]) - float(loss.values.min()))
     return max(float(np.median(np.abs(window.values))), came, 1e-12)
+
+
+def solved(loss: Series, window: Series) -> bool:
+    """Whether a loss is a tenth of what it was at first, so that what it does there matters little."""
+    return abs(window.median) < 0.1 * abs(float(loss.values[0]))
 
 
 def _gap(evidence: Evidence) -> str:

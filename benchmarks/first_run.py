@@ -10,10 +10,8 @@ Learning cells are ordinary runs under ``runs/first_run``; the same command goes
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from first_run_parts.learning import ablation_rows, success_rows
 from first_run_parts.speed import (
@@ -25,7 +23,7 @@ from first_run_parts.speed import (
     time_rows,
     update_rows,
 )
-from rows import Row, measure
+from rows import Row, asked, measure
 
 GROUPS: dict[str, Callable[..., list[Row]]] = {
     "success": success_rows,
@@ -43,11 +41,7 @@ QUICK = ("success", "ablation", "time", "evaluation", "demonstrations", "update"
 
 def main() -> None:
     """Measure, print a Markdown table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    options = asked(__doc__)
     chosen = {
         name: partial(rows, learn=not options.quick)
         for name, rows in GROUPS.items()

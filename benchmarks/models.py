@@ -8,32 +8,10 @@ python benchmarks/models.py --json OUT         also write them; rows not measure
 
 from __future__ import annotations
 
-import argparse
-import importlib
-from functools import partial
-from pathlib import Path
-
-from rows import Row, measure
+from rows import drive
 
 GROUPS: tuple[str, ...] = ("matrix", "step", "vqa", "modes", "heads")
 """Modules of ``models_parts``; each has ``rows(quick)``."""
 
-
-def rows_of(group: str, *, quick: bool) -> list[Row]:
-    """Return what a group measures."""
-    return list(importlib.import_module(f"models_parts.{group}").rows(quick))
-
-
-def main() -> None:
-    """Measure, print a Markdown table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    chosen = {name: partial(rows_of, name, quick=options.quick) for name in GROUPS if options.only in name}
-    measure(chosen, GROUPS, options.json)
-
-
 if __name__ == "__main__":
-    main()
+    drive(__doc__, "models_parts", GROUPS)

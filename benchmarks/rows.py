@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import datetime
+import importlib
 import json
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,32 @@ class Row:
         """Return the row as JSON values; ``state`` is met, missed, reported or not run."""
         state = "not run" if self.value is None else {True: "met", False: "missed", None: "reported"}[self.ok]
         return {**dataclasses.asdict(self), "state": state, "commit": commit}
+
+
+def asked(description: str | None) -> argparse.Namespace:
+    """Return what the command line asks of a script: ``quick``, ``only`` and ``json``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def drive(description: str | None, package: str, groups: tuple[str, ...]) -> None:
+    """Do what the command line asks of a script whose groups are modules, each with ``rows(quick)``.
+
+    Args:
+        description: of the script.
+        package: that holds the modules.
+        groups: their names, in the order of the table.
+    """
+    options = asked(description)
+    chosen = {name: partial(_rows_of, f"{package}.{name}", options.quick) for name in groups if options.only in name}
+    measure(chosen, groups, options.json)
+
+
+def _rows_of(module: str, quick: bool) -> list[Row]:  # noqa: FBT001  (the signature that all parts share)
+    return list(importlib.import_module(module).rows(quick))
 
 
 def measure(groups: Mapping[str, Callable[[], list[Row]]], every: tuple[str, ...], out: Path | None) -> None:

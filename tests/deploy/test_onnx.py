@@ -12,14 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from sinew.core.errors import CheckpointError, SpecError
+from sinew.core.errors import CheckpointError, ConfigError, SpecError
 from sinew.core.history import History
 from sinew.deploy import onnx
 from sinew.deploy.artefact import read_manifest
 from sinew.deploy.infer import VLAInferenceEngine
 from sinew.deploy.onnx import export_onnx
 from sinew.deploy.parity import compare_policies
-from sinew.models.config import HEADS
+from sinew.models.config import HEADS, PolicyConfig
+from sinew.models.encoder_config import Qwen2Config
+from sinew.models.heads.config import DiffusionHeadConfig
 from toy_policy import Export, look, tiny_policy
 
 
@@ -101,3 +103,17 @@ def test_a_policy_without_statistics_is_refused(tmp_path: Path) -> None:
     policy.normalizer.get_buffer("state_mean").fill_(float("nan"))
     with pytest.raises(CheckpointError, match="no statistics"):
         export_onnx(policy, tmp_path / "a", source={})
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (PolicyConfig(head=DiffusionHeadConfig(before=1)), "draws steps before now"),
+        (PolicyConfig(head=DiffusionHeadConfig(eta=1.0)), "draws at every step"),
+        (PolicyConfig(language=Qwen2Config()), "qwen2 language encoder marks padding with -1"),
+    ],
+    ids=["before", "eta", "foreign words"],
+)
+def test_what_would_act_otherwise_in_a_graph_is_refused_with_what_works(config: PolicyConfig, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"{reason}.*sinew serve, sinew run"):
+        onnx.check_exportable(config)

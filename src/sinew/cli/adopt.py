@@ -31,6 +31,7 @@ def adopt(words: list[str]) -> int:
     """Write the policy."""
     options = read(AdoptOptions, words, "sinew adopt")
 
+    from sinew.models.heads.config import DiffusionHeadConfig
     from sinew.run.adopting import adopt as write
     from sinew.run.screen import say
 
@@ -38,6 +39,7 @@ def adopt(words: list[str]) -> int:
     weights = sum(value.numel() for value in policy.parameters())
     cameras, head = ", ".join(policy.spec.cameras), policy.config.head.kind
     say(f"{options.out}: {head} head, {weights / 1e6:.1f} M weights, sees {cameras}")
-    say(f"Next:   sinew export {options.out} --to onnx")
-    say(f"        sinew serve {options.out}")
+    say(f"Next:   sinew serve {options.out}")
+    if not isinstance(policy.config.head, DiffusionHeadConfig):  # its draws do not fit an artefact
+        say(f"        sinew export {options.out} --to onnx")
     return 0

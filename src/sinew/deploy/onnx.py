@@ -14,11 +14,13 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from sinew.core.errors import CheckpointError, SpecError, require
+from sinew.core.errors import CheckpointError, ConfigError, SpecError, require
 from sinew.core.files import write_text
 from sinew.core.types import NumpyObservation
 from sinew.deploy.artefact import TOKENIZER, Graph, Manifest, Port, Scale, new_artefact, seal, versions
 from sinew.deploy.graphs import Prefix, Seeing, Step, SteppingHead, Whole
+from sinew.models.config import LanguageConfig, PolicyConfig
+from sinew.models.heads.config import DiffusionHeadConfig
 from sinew.models.policy import VLAPolicy
 
 EXAMPLE_ROWS = 2
@@ -41,10 +43,12 @@ def export_onnx(policy: VLAPolicy, path: Path, *, source: Mapping[str, Any]) -> 
 
     Raises:
         CheckpointError: the policy has no statistics yet, or ``path`` holds something else.
+        ConfigError: a part of it would not act in a graph as it does here.
         DependencyError: onnx or onnxscript is not installed.
     """
     require("onnx", extra="deploy")
     require("onnxscript", extra="deploy")
+    check_exportable(policy.config)
     twin = copy.deepcopy(policy).to("cpu").eval()
     if not all(value.isfinite().all() for value in twin.normalizer.buffers()):
         raise CheckpointError("the policy has no statistics of its data yet. Export one that was trained.")
@@ -70,6 +74,26 @@ def export_onnx(policy: VLAPolicy, path: Path, *, source: Mapping[str, Any]) -> 
             versions=versions("torch", "onnx", "onnxscript"),
         )
         return seal(directory, manifest)
+
+
+def check_exportable(config: PolicyConfig) -> None:
+    """Refuse policies whose artefact would act otherwise than they do.
+
+    Raises:
+        ConfigError: with the part, and what works.
+    """
+    head, words = config.head, config.language
+    if isinstance(head, DiffusionHeadConfig) and (head.before or head.eta):
+        what = "draws steps before now" if head.before else "draws at every step (--policy.head.eta above 0)"
+        raise ConfigError(
+            f"this diffusion head {what}, which an artefact cannot: its noise is an input of the size of a chunk. "
+            "Serve or run the policy itself (sinew serve, sinew run)."
+        )
+    if not isinstance(words, LanguageConfig):
+        raise ConfigError(
+            f"the {words.kind} language encoder marks padding with -1, the runner of an artefact with 0, so it would "
+            "read words that are not there. Serve or run the policy itself (sinew serve, sinew run)."
+        )
 
 
 def _whole(policy: VLAPolicy, points: tuple[str, ...], directory: Path) -> dict[str, Graph]:

@@ -189,6 +189,41 @@ def test_two_data_sets_are_learned_from_together(place: Path, capsys: pytest.Cap
     assert main(["evaluate", str(run)]) == 0
 
 
+def test_two_robots_are_learned_from_together(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The other takes its last action first, in other units, at another rate, and does not feel its first value."""
+    store = Store.open(next((place / "runs" / "data").glob("log-*")))
+    old, order = store.spec, [store.spec.action_size - 1, *range(store.spec.action_size - 1)]
+    turned = {name: tuple(getattr(old, name)[n] for n in order) for name in ("action", "low", "high")}
+    felt = {"state": old.state[1:], "state_units": old.state_units[1:], "action_units": ("cm",) * old.action_size}
+    spec = dataclasses.replace(old, embodiment="other", hz=5.0, **felt, **turned)
+    episodes = [store.episode(number) for number in range(4)]
+    sent = [
+        dataclasses.replace(
+            one,
+            spec=spec,
+            state=one.state[:, 1:],
+            action=one.action[:, order],
+            executed=one.action[:, order],
+            targets={},
+        )
+        for one in episodes
+    ]
+    Hdf5.write(place / "other.hdf5", sent)
+    words = ["train", "bc", "--data", str(place / "log.hdf5"), "--data", str(place / "other.hdf5"), *FLAGS.split()]
+    assert main([*words, "--out", str(place / "robots")]) == 2
+    assert "--data.mix.bodies several" in capsys.readouterr().err
+    assert main([*words, "--data.mix.bodies", "several", "--out", str(place / "robots")]) == 0
+    run = next((place / "robots").glob("bc-*/state.json")).parent
+    measured = json.loads((run / "offline.json").read_text())["held_out"]
+    assert len(measured["action"]) == 2 * old.action_size
+    assert measured["action"][-1] == f"other: {spec.action[-1]}"
+    policy = VLAPolicy.from_pretrained(run / "bodies" / "other")
+    assert policy.spec.action == spec.action
+    assert main(["evaluate", str(run)]) == 0
+    assert main(["serve", str(run), "--port", "0"]) == 2
+    assert "RUN/bodies/NAME" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

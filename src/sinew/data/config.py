@@ -195,7 +195,9 @@ class MixConfig:
     """How often each of several data sets is drawn: p ~ weight n^(1 / temperature), n its training frames.
 
     Attributes:
-        sources: the data sets, of one robot.
+        sources: the data sets.
+        bodies: several, where they may be of different robots, whose cameras, states, actions and rates differ; None
+            wants one.
         temperature: 1 draws by size, inf all sources alike.
         stages: weights over the run instead of the fixed ones, in straight lines from stage to stage.
         success_power: how strongly sources are drawn whose held-out episodes are not imitated well yet; 0 not at all.
@@ -203,6 +205,7 @@ class MixConfig:
     """
 
     sources: tuple[SourceConfig, ...] = ()
+    bodies: Literal["several"] | None = None
     temperature: float = 1.0
     stages: tuple[Stage, ...] = ()
     success_power: float = 0.0
@@ -239,6 +242,11 @@ class DataConfig:
         if self.mix is not None:
             return self.mix.sources
         return (SourceConfig(self.path),) if self.path else ()
+
+    @property
+    def several_bodies(self) -> bool:
+        """Whether they may be of different robots."""
+        return self.mix is not None and self.mix.bodies is not None
 
     @property
     def said(self) -> str:

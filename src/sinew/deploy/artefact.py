@@ -75,6 +75,7 @@ class Manifest:
         history: T. horizon: H. execute: actions run before predicting again. max_tokens: words looked at.
         points: coordinates of each point that the policy predicts, by name.
         times: of the denoising steps, 0 is noise; none with ``single``.
+        drawn: values of each step of that noise; None for as many as the robot has actions.
         normalizer: statistics by name, for readers; the graphs apply them themselves.
         images: what the graphs want of images.
         source: where the policy comes from: run, checkpoint, world.
@@ -94,11 +95,16 @@ class Manifest:
     points: Mapping[str, int]
     normalizer: Mapping[str, Scale]
     times: tuple[float, ...] = ()
+    drawn: int | None = None
     images: Images = field(default_factory=Images)
     source: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA
+
+    def noise(self, rows: int) -> tuple[int, int, int]:
+        """Return the shape of the noise from which that many rows start."""
+        return rows, self.horizon, self.drawn or self.robot.action_size
 
 
 def is_artefact(path: Path) -> bool:

@@ -64,8 +64,7 @@ class Whole(Seeing):
         """Return actions (B, H, A) and the points."""
         scene = self.see(images, state, ids)
         chunk = cast("ActionHead", self.policy.head).sample(scene.features)
-        predicted = self.policy.normalizer.to_physical("action", chunk)
-        return self.policy.frame.taken(predicted, state), *self.points(scene)
+        return self.policy.taken(chunk, state), *self.points(scene)
 
 
 class Prefix(Seeing):
@@ -78,8 +77,9 @@ class Prefix(Seeing):
         """
         scene, head = self.see(images, state, ids), cast("SteppingHead", self.policy.head)
         memory = head.remember(scene.features)
-        empty = memory[0].new_zeros(memory[0].shape[0], self.policy.config.horizon, self.policy.spec.action_size)
-        return head.finish(memory, self.policy.frame.taken(empty, state)), *self.points(scene), *memory
+        own = memory[0].new_zeros(memory[0].shape[0], self.policy.config.horizon, self.policy.spec.action_size)
+        begin = self.policy.laid_out(self.policy.frame.taken(own, state))
+        return head.finish(memory, begin), *self.points(scene), *memory
 
 
 class Step(nn.Module):
@@ -91,14 +91,15 @@ class Step(nn.Module):
 
     def __init__(self, policy: VLAPolicy) -> None:
         super().__init__()
-        self.head, self.normalizer, self.frame = policy.head, policy.normalizer, policy.frame
-        self.register_buffer("binary", torch.tensor(policy.spec.binary_mask), persistent=False)
+        self.policy, self.head = policy, policy.head
+        self.register_buffer("binary", torch.tensor(policy.layout.binary_mask), persistent=False)
         self.binary: Tensor
 
     def forward(self, memory: list[Tensor], decided: Tensor, chunk: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Return the next chunk (B, H, A) at unit scale, and it in physical units with two-valued actions decided."""
         following = cast("SteppingHead", self.head).advance(tuple(memory), chunk, time)
-        actions = self.normalizer.to_physical("action", torch.where(self.binary, decided, following))
-        if self.frame.sign:
-            actions = actions + torch.where(self.binary, torch.zeros_like(decided), decided)
+        whole = self.policy.cut(torch.where(self.binary, decided, following))
+        actions = self.policy.own.to_physical("action", whole)
+        if self.policy.frame.sign:
+            actions = actions + self.policy.cut(torch.where(self.binary, torch.zeros_like(decided), decided))
         return following, actions

@@ -117,7 +117,7 @@ class VLAInferenceEngine:
     def _noise(self, rows: int, noise: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         if not self.draws:
             return None
-        shape = (rows, self.manifest.horizon, self._spec.action_size)
+        shape = self.manifest.noise(rows)
         if noise is None:
             return self.random.standard_normal(shape, dtype=np.float32)
         if noise.shape != shape:

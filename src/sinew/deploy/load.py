@@ -33,7 +33,7 @@ def load_policy(path: Path, *, device: str = "auto") -> LoadedPolicy:
 
     Raises:
         CheckpointError: nothing there holds a policy, or it is broken.
-        ConfigError: there is no such device here.
+        ConfigError: there is no such device here, or it is a policy of several bodies and acts as none.
         DependencyError: a package that it needs is not installed.
     """
     from sinew.deploy.artefact import is_artefact
@@ -45,7 +45,10 @@ def load_policy(path: Path, *, device: str = "auto") -> LoadedPolicy:
     from sinew.models.device import pick_device
     from sinew.models.policy import VLAPolicy
 
-    return VLAPolicy.from_pretrained(checkpoint_of(path), device=str(pick_device(device)))
+    policy = VLAPolicy.from_pretrained(checkpoint_of(path), device=str(pick_device(device)))
+    if policy.bodies is not None:
+        policy.acting()  # which refuses where nobody said as whom
+    return policy
 
 
 def checkpoint_of(path: Path) -> Path:

@@ -21,6 +21,7 @@ from sinew.deploy.artefact import TOKENIZER, Graph, Manifest, Port, Scale, new_a
 from sinew.deploy.graphs import Prefix, Seeing, Step, SteppingHead, Whole
 from sinew.models.config import LanguageConfig, PolicyConfig
 from sinew.models.heads.config import DiffusionHeadConfig
+from sinew.models.normalizer import Normalizer
 from sinew.models.policy import VLAPolicy
 
 EXAMPLE_ROWS = 2
@@ -50,7 +51,7 @@ def export_onnx(policy: VLAPolicy, path: Path, *, source: Mapping[str, Any]) -> 
     require("onnxscript", extra="deploy")
     check_exportable(policy.config)
     twin = copy.deepcopy(policy).to("cpu").eval()
-    if not all(value.isfinite().all() for value in twin.normalizer.buffers()):
+    if not all(value.isfinite().all() for one in (twin.normalizer, twin.own) for value in one.buffers()):
         raise CheckpointError("the policy has no statistics of its data yet. Export one that was trained.")
     points = _point_names(twin)
     stepping = twin.head if isinstance(twin.head, SteppingHead) else None
@@ -68,8 +69,9 @@ def export_onnx(policy: VLAPolicy, path: Path, *, source: Mapping[str, Any]) -> 
             execute=twin.config.execute,
             max_tokens=twin.config.language.max_tokens,
             points={name: twin.normalizer.sizes[f"targets_{name}"] for name in points},
-            normalizer={name: _scale(twin, name) for name in twin.normalizer.sizes},
+            normalizer={name: _scale(one, name) for one in (twin.normalizer, twin.own) for name in one.sizes},
             times=() if stepping is None else stepping.times,
+            drawn=twin.layout.action_size if twin.layout.action_size != twin.spec.action_size else None,
             source=source,
             versions=versions("torch", "onnx", "onnxscript"),
         )
@@ -177,8 +179,8 @@ def _port(value: Any) -> Port:  # noqa: ANN401  (an untyped package's)
     return Port(value.name, value.dtype.numpy().name, shape)
 
 
-def _scale(policy: VLAPolicy, name: str) -> Scale:
-    mean, std = (policy.normalizer.get_buffer(f"{name}_{part}").tolist() for part in ("mean", "std"))
+def _scale(normalizer: Normalizer, name: str) -> Scale:
+    mean, std = (normalizer.get_buffer(f"{name}_{part}").tolist() for part in ("mean", "std"))
     return Scale(tuple(mean), tuple(std))
 
 

@@ -71,8 +71,7 @@ def compare_policies(
     found: list[Parity] = []
     for rows in batches:
         obs = random_observation(manifest, words, rows, random)
-        shape = (rows, manifest.horizon, manifest.robot.action_size)
-        noise = random.standard_normal(shape, dtype=np.float32) if manifest.runner == "denoise" else None
+        noise = random.standard_normal(manifest.noise(rows), dtype=np.float32) if manifest.runner == "denoise" else None
         ours, theirs = _predict(reference, obs, noise), _predict(other, obs, noise)
         found.append(Parity(rows, {name: _error(manifest, name, ours[name], theirs[name]) for name in ours}))
     return tuple(found)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +136,29 @@ def action_error(
         tolerance=tuple((tolerance * ranges).tolist()),
         accuracy=float((np.concatenate(plain) <= tolerance * ranges).all(axis=1).mean()),
         episodes=windows.num_episodes,
+    )
+
+
+def joined(errors: Mapping[str, OfflineError]) -> OfflineError:
+    """Return the errors of several bodies, by name, as one: their actions beside each other, steps counted together.
+
+    Sentences count as shuffled where they were for all of them.
+    """
+    if len(errors) == 1:
+        return next(iter(errors.values()))
+    every = list(errors.values())
+    shuffled = [one.shuffled for one in every if one.shuffled is not None]
+    frames = sum(one.frames for one in every)
+    return OfflineError(
+        action=tuple(f"{body}: {name}" for body, one in errors.items() for name in one.action),
+        units=tuple(chain.from_iterable(one.units for one in every)),
+        error=tuple(chain.from_iterable(one.error for one in every)),
+        shuffled=tuple(chain.from_iterable(shuffled)) if len(shuffled) == len(every) else None,
+        frames=frames,
+        ranges=tuple(chain.from_iterable(one.ranges for one in every)),
+        tolerance=tuple(chain.from_iterable(one.tolerance for one in every)),
+        accuracy=sum(one.accuracy * one.frames for one in every) / frames,
+        episodes=sum(one.episodes for one in every),
     )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from sinew.core.errors import SpecError
 from sinew.models.vision import EDGE
 
 if TYPE_CHECKING:
-    from sinew.core.types import CameraSpec
+    from sinew.core.types import CameraSpec, RobotSpec
+    from sinew.models.config import GroundingConfig
+    from sinew.models.network import Scene
+    from sinew.models.normalizer import Normalizer
 
 
 class Projection(nn.Module):
@@ -93,3 +98,78 @@ class Locator(nn.Module):
         """Return (B, size) from coordinates (B, places, 2) and features (B, places, C)."""
         flat = where.flatten(1)
         return self.straight(flat) + self.bent(torch.cat([flat, found.flatten(1)], dim=-1))
+
+
+class PointingLoss(nn.Module):
+    """What labels of points teach: in space, and in the images of calibrated cameras, or in images by themselves.
+
+    Args:
+        config: which points there are and how they are taught.
+        spec: of the robot, for its cameras.
+    """
+
+    def __init__(self, config: GroundingConfig, spec: RobotSpec) -> None:
+        super().__init__()
+        self.config = config
+        calibrated = [camera.intrinsics is not None and camera.pose is not None for camera in spec.cameras.values()]
+        cameras = zip(spec.cameras.values(), calibrated, strict=True)
+        self.projections = nn.ModuleList([Projection(camera) if known else nn.Identity() for camera, known in cameras])
+
+    def forward(self, scene: Scene, targets: Mapping[str, Tensor], normalizer: Normalizer) -> Tensor:
+        """Return (B,), the sum over the points of what their labels teach; a row without labels adds nothing.
+
+        Args:
+            scene: what was pointed at, at unit scale.
+            targets: labels by name, physical units; ``image.NAME`` (B, 2 cameras) in 0 .. 1; NaN where not known.
+            normalizer: knows the scale of the points.
+
+        Raises:
+            SpecError: a point that is taught has no labels.
+        """
+        states = self.config.states or ()
+        spatial = scene.points if self.config.coordinates is None else self.config.coordinates
+        missing = [name for name in (*spatial, *states) if name not in targets]
+        if missing:
+            raise SpecError(
+                f"the data has no labels {missing}, only {sorted(targets)}. "
+                "Train with --policy.grounding.weight 0, or record them."
+            )
+        terms: list[Tensor] = []
+        for number, name in enumerate(scene.points):
+            logits = scene.logits[:, :, number]
+            if name in states or name in spatial:
+                found = scene.points[name]
+                cameras = [] if name in states else list(self.projections)
+                known, label = _known(targets[name])
+                missed = (found - normalizer.to_unit(f"targets_{name}", label)).abs().mean(dim=-1)
+                missed = self._seen(missed, label, logits, cameras)
+                terms.append(torch.where(known, missed, torch.zeros_like(missed)))
+            if f"image.{name}" in targets:
+                terms.append(self._in_images(targets[f"image.{name}"], logits))
+        return torch.stack(terms).sum(dim=0) if terms else scene.logits.new_zeros(len(scene.logits))
+
+    def _seen(self, missed: Tensor, label: Tensor, logits: Tensor, cameras: list[nn.Module]) -> Tensor:
+        """Return (B,) with the cross-entropy on the image cells in which calibrated cameras see points in space."""
+        for view, camera in enumerate(cameras):
+            if isinstance(camera, Projection):
+                missed = missed + self.config.image * cells_missed(logits[:, view], camera(label))
+        return missed
+
+    def _in_images(self, target: Tensor, logits: Tensor) -> Tensor:
+        """Return (B,): cross-entropy on the image cells; places (B, 2 cameras) in 0 .. 1, NaN where not known.
+
+        Few frames are labelled, so rows that are weigh as much as if all were.
+        """
+        total = logits.new_zeros(len(logits))
+        for view, place in enumerate(target.unflatten(-1, (-1, 2)).unbind(dim=1)):
+            known, label = _known(place)
+            surprise = cells_missed(logits[:, view], label)
+            share = known.to(surprise.dtype).mean().clamp(min=1 / len(known))
+            total = total + torch.where(known, surprise, torch.zeros_like(surprise)) / share
+        return self.config.image * total
+
+
+def _known(target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which rows of labels (B, k) are known, and the labels with zeros where they are not."""
+    known = target.isfinite().all(dim=-1)
+    return known, torch.where(known[:, None], target, torch.zeros_like(target))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
@@ -12,21 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sinew.core import config as configs
-from sinew.core.errors import CheckpointError, ConfigError, SpecError
-from sinew.core.files import read_json, write_json, write_text
+from sinew.core.errors import ConfigError
 from sinew.core.history import ChunkQueue, History, next_actions
 from sinew.core.types import Batch, Features, NumpyObservation, Observation, RobotSpec, Rows
 from sinew.models.action_frame import ActionFrame
 from sinew.models.aim import Aim
-from sinew.models.config import BLUEPRINTS, HEADS, PolicyConfig
+from sinew.models.bodies import BODY, Bodies, joint_spec, seen_by_all
+from sinew.models.condensed import condensed, features_in
+from sinew.models.config import HEADS, PolicyConfig
 from sinew.models.faces import ChunkHead, RangedHead
 from sinew.models.from_vlm import VlmOptions, config_from_vlm
 from sinew.models.fused import build_network
-from sinew.models.grounding import Projection, cells_missed
+from sinew.models.grounding import PointingLoss
 from sinew.models.lora import add_lora, merged
 from sinew.models.network import blueprints_of
 from sinew.models.normalizer import Normalizer
+from sinew.models.policy_files import Described, read_described, read_weights, write_policy
 from sinew.models.text_encoders import ids_for, tokenizer_of
 
 if TYPE_CHECKING:
@@ -36,19 +38,13 @@ if TYPE_CHECKING:
     from sinew.models.encoder_config import LoraConfig
     from sinew.models.network import Scene
 
-SCHEMA = 1
-FEATURES = "features"
-"""Key of ``Observation.context`` under which a condensed observation carries the tokens for the head."""
-MASK = "features_mask"
-"""Key under which it carries which of them count, where not all do."""
-
 
 class VLAPolicy(nn.Module):
     """Sees images and state, reads an instruction, acts in chunks. Physical units outside.
 
     Args:
         config: its parts.
-        spec: the robot it is made for.
+        spec: the robot it is made for, or the several that it learns, see ``bodies``.
         tokenizer: knows the words of the instructions; see ``text_encoders.tokenizer_of``.
         blueprints: of pretrained parts that are not to be fetched, see ``network.blueprints_of``.
 
@@ -60,13 +56,18 @@ class VLAPolicy(nn.Module):
     def __init__(
         self,
         config: PolicyConfig,
-        spec: RobotSpec,
+        spec: RobotSpec | Sequence[RobotSpec],
         tokenizer: Tokenizer,
         blueprints: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
-        self._spec = spec
+        self.bodies: Bodies | None = None
+        self.acts_as: int | None = None
+        """Which of several bodies acts; None where there is one, and in training."""
+        if not isinstance(spec, RobotSpec):
+            self.bodies, spec = Bodies(spec, config), joint_spec(spec)
+        self.layout = spec
         self.tokenizer = tokenizer
         self.word_ids = ids_for(config.language, tokenizer)
         self.network = build_network(config, spec, tokenizer.get_vocab_size(), blueprints)
@@ -74,55 +75,66 @@ class VLAPolicy(nn.Module):
         if config.lora is not None:
             self.adapt(config.lora)
         targets = {f"targets_{name}": size for name, size in config.grounding.points}
-        self.normalizer = Normalizer({"state": spec.state_size, "action": spec.action_size, **targets})
-        calibrated = [camera.intrinsics is not None and camera.pose is not None for camera in spec.cameras.values()]
-        cameras = zip(spec.cameras.values(), calibrated, strict=True)
-        self.projections = nn.ModuleList([Projection(camera) if known else nn.Identity() for camera, known in cameras])
+        own = {} if self.bodies else {"state": spec.state_size, "action": spec.action_size}
+        self.normalizer = Normalizer({**own, **targets})
+        self.pointing = PointingLoss(config.grounding, spec)
         aimed = config.grounding.states or () if config.grounding.feed and config.state else ()
         self.aims = nn.ModuleDict({name: Aim(spec.state_size, config.width) for name in aimed})
-        self.frame = ActionFrame(spec, config)
+        if self.bodies is None:
+            self._frame = ActionFrame(spec, config)
         self.history = History(config.history)
         self.queue = ChunkQueue(config.execute)
         self._points: dict[str, NDArray[np.float32]] = {}
 
     @property
     def spec(self) -> RobotSpec:
-        """The robot this policy was made for."""
-        return self._spec
+        """The robot this policy was made for or acts as; of several bodies none of which acts, all in one."""
+        return self.layout if self.bodies is None or self.acts_as is None else self.bodies.specs[self.acts_as]
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def fit_normalizer(self, statistics: Mapping[str, Statistics]) -> None:
+    def fit_normalizer(
+        self, statistics: Mapping[str, Statistics], bodies: Sequence[Mapping[str, Statistics]] = ()
+    ) -> None:
         """Take the statistics of the training data: "state", "action" as it is predicted and "targets.<name>".
+
+        Args:
+            statistics: by name; of several bodies those of targets.
+            bodies: those of state and action of each of several bodies.
 
         Raises:
             DataError: one is missing or does not fit the spec.
         """
         renamed = {name.replace(".", "_"): value for name, value in statistics.items()}
-        self.normalizer.fit(renamed, fixed={"action": self._spec.binary_mask})
-        if isinstance(self.head, RangedHead):
-            ends = (
-                torch.from_numpy(end.copy()).to(self.device)
-                for end in (statistics["action"].low, statistics["action"].high)
+        self.normalizer.fit(renamed, fixed={"action": self.spec.binary_mask})
+        if self.bodies is not None:
+            low, high = self.bodies.fit(bodies)
+        else:
+            ends = (statistics["action"].low, statistics["action"].high)
+            low, high = (
+                self.normalizer.to_unit("action", torch.from_numpy(end.copy()).to(self.device)) for end in ends
             )
-            self.head.fit_range(*(self.normalizer.to_unit("action", end) for end in ends))
+        if isinstance(self.head, RangedHead):
+            self.head.fit_range(low, high)
 
     @property
     def head_learns_chunks(self) -> bool:
         """Whether ``fit_head`` does anything: whether the head makes tokens of whole chunks."""
         return isinstance(self.head, ChunkHead)
 
-    def fit_head(self, chunks: NDArray[np.float32]) -> None:
+    def fit_head(self, *chunks: NDArray[np.float32]) -> None:
         """Let a head that makes tokens of chunks learn them; call it after ``fit_normalizer``.
 
         Args:
-            chunks: (count, H, A) of the training data, physical units.
+            chunks: (count, H, A) of the training data of each body, as they are predicted, physical units.
         """
         if isinstance(self.head, ChunkHead):
-            self.head.fit_chunks(self.normalizer.to_unit("action", torch.from_numpy(chunks).to(self.device)))
+            given = [torch.from_numpy(each).to(self.device) for each in chunks]
+            units = self.bodies.units(given) if self.bodies else [self.normalizer.to_unit("action", given[0])]
+            self.head.fit_chunks(torch.cat(units))
 
     def adapt(self, config: LoraConfig) -> None:
         """Put low-rank adapters beside the weights of encoders, which stay as they are from now on."""
@@ -134,31 +146,105 @@ class VLAPolicy(nn.Module):
     def losses(self, batch: Batch[Tensor]) -> Mapping[str, Tensor]:
         """Return "action" and, with grounding, "grounding", each (B,)."""
         scene = self.encode(batch.obs)
-        state = self.normalizer.to_unit("state", batch.obs.state)
-        actions = self.normalizer.to_unit("action", self.frame.predicted(batch.actions, batch.obs.state))
-        unit = dataclasses.replace(batch, obs=dataclasses.replace(batch.obs, state=state), actions=actions)
-        losses = {"action": self._head.loss(scene.features, unit)}
+        unit, factor = self._at_unit_scale(batch)
+        missed = self._head.loss(scene.features, unit)
+        losses = {"action": missed if factor is None else factor * missed}
         weight = self.config.grounding.weight
         if scene.points and weight:
-            losses["grounding"] = weight * self._grounding_loss(scene, batch.targets)
+            losses["grounding"] = weight * self.pointing(scene, batch.targets, self.normalizer)
         return losses
 
     def encode(self, obs: Observation[Tensor]) -> Scene:
         """Return features and points for B observations with full history; simulator truth is not looked at."""
         ids = self.word_ids(obs.instruction).to(obs.state.device, non_blocking=True)
-        return self.see(obs.images, ids, obs.state)
+        return self.see(obs.images, ids, obs.state, obs.context.get(BODY))
 
-    def see(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor) -> Scene:
-        """Return the same of images (B, T, 3, h, w) by camera, words (B, N) and state (B, T, S) in physical units."""
-        scene = self.network(images, ids, self.normalizer.to_unit("state", state))
-        if not self.aims:
-            return scene
+    def see(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor, body: Tensor | None = None) -> Scene:
+        """Return the same of images (B, T, 3, h, w) by camera, words (B, N) and state (B, T, S) in physical units.
+
+        Of several bodies, ``body`` (B,) says whose they are; None means the one that acts.
+        """
+        if self.bodies is not None:
+            images = seen_by_all(images, self.layout)
+        scene = self.network(images, ids, self.unit_state(state, body))
         tokens = scene.features.tokens
+        if self.bodies is not None:
+            who = self.bodies.tell.weight[self.acting()] if body is None else self.bodies.tell(body)[:, None]
+            tokens = tokens + who
+        elif not self.aims:
+            return scene
         for name, aim in self.aims.items():
             there = self.normalizer.to_physical(f"targets_{name}", scene.points[name])
-            gap = (there - state[:, -1]) / self.normalizer.get_buffer("state_std")
+            gap = (there - state[:, -1]) / self.own.get_buffer("state_std")
             tokens = tokens + aim(gap)[:, None]
         return dataclasses.replace(scene, features=dataclasses.replace(scene.features, tokens=tokens))
+
+    # ------------------------------------------------------------------------------- physical units
+
+    def act_as(self, body: str | int) -> VLAPolicy:
+        """Return this policy as one of its bodies: same weights, that robot's spec, cameras and scale, no history.
+
+        Raises:
+            ConfigError: it has one body, or none of that name.
+        """
+        if self.bodies is None:
+            raise ConfigError(f"this policy knows one body, {self.spec.embodiment}, and acts as that.")
+        one = copy.copy(self)
+        one.acts_as = self.bodies.number(body) if isinstance(body, str) else body
+        one.history, one.queue = History(self.config.history), ChunkQueue(self.config.execute)
+        return one
+
+    @property
+    def own(self) -> Normalizer:
+        """Scale of state and action of the robot that acts."""
+        return self.normalizer if self.bodies is None else self.bodies[self.acting()].normalizer
+
+    @property
+    def frame(self) -> ActionFrame:
+        """What the actions of the robot that acts are measured from."""
+        return self._frame if self.bodies is None else self.bodies[self.acting()].frame
+
+    def unit_state(self, state: Tensor, body: Tensor | None = None) -> Tensor:
+        """Return states (B, T, S) at unit scale; of several bodies in one layout, ``body`` (B,) as in ``see``."""
+        if self.bodies is None:
+            return self.normalizer.to_unit("state", state)
+        return self.bodies[self.acting()].state(state) if body is None else self.bodies.state(state, body)
+
+    def taken(self, chunk: Tensor, state: Tensor) -> Tensor:
+        """Return what a head predicted, (B, H, A) at unit scale, as the robot that acts takes it."""
+        return self.frame.taken(self.own.to_physical("action", self.cut(chunk)), state)
+
+    def cut(self, actions: Tensor) -> Tensor:
+        """Return those of the values (..., A) of ``layout`` that the robot that acts has."""
+        return actions if self.bodies is None else self.bodies[self.acting()].cut(actions)
+
+    def laid_out(self, actions: Tensor) -> Tensor:
+        """Return values (..., A) of the robot that acts at their places in ``layout``, zeros where it has none."""
+        return actions if self.bodies is None else self.bodies[self.acting()].placed("action", actions)
+
+    def acting(self) -> int:
+        """Return the number of the body that acts.
+
+        Raises:
+            ConfigError: none does.
+        """
+        if self.acts_as is None:
+            known = ", ".join(spec.embodiment for spec in self.bodies.specs) if self.bodies else self.spec.embodiment
+            raise ConfigError(
+                f"this policy knows several bodies ({known}) and acts as one of them. Name the directory of one: "
+                "RUN/bodies/NAME, or policy.act_as(NAME)."
+            )
+        return self.acts_as
+
+    def _at_unit_scale(self, batch: Batch[Tensor]) -> tuple[Batch[Tensor], Tensor | None]:
+        """Return a batch as the head sees it and, of several bodies, (B,) factors for the loss of the rows."""
+        state, body, factor = batch.obs.state, batch.obs.context.get(BODY), None
+        if self.bodies is None or body is None:
+            actions = self.own.to_unit("action", self.frame.predicted(batch.actions, state))
+            unit = dataclasses.replace(batch, actions=actions)
+        else:
+            unit, factor = self.bodies.lesson(batch, body, rereads=self.config.head.rereads)
+        return dataclasses.replace(unit, obs=dataclasses.replace(batch.obs, state=self.unit_state(state, body))), factor
 
     # ---------------------------------------------------------------------- reinforcement learning
 
@@ -169,8 +255,8 @@ class VLAPolicy(nn.Module):
             ConfigError: the head has nothing to draw.
         """
         chunk, trace = self._stochastic_head.rollout(self._features(obs))
-        low, high = (chunk.new_tensor(bound) for bound in (self._spec.low, self._spec.high))
-        return self.frame.taken(self.normalizer.to_physical("action", chunk), obs.state).clamp(low, high), trace
+        low, high = (chunk.new_tensor(bound) for bound in (self.spec.low, self.spec.high))
+        return self.taken(chunk, obs.state).clamp(low, high), trace
 
     def log_prob(self, obs: Observation[Tensor], trace: Mapping[str, Tensor]) -> Tensor:
         """Return log-probabilities (B, L) of a traced draw, at unit scale and before it met the bounds."""
@@ -189,20 +275,11 @@ class VLAPolicy(nn.Module):
         features = self._features(obs)
         if features.decode is not None and getattr(self.config.head, "decoder", "own") == "lm":
             return obs.public()
-        kept = {FEATURES: features.tokens}
-        if features.mask is not None:
-            kept[MASK] = features.mask
-        for number, (key, value) in enumerate(features.cache or ()):
-            kept |= {f"{FEATURES}.key.{number}": key, f"{FEATURES}.value.{number}": value}
-        return dataclasses.replace(obs.public(), images={}, sensors={}, context=kept)
+        return condensed(obs, features)
 
     def _features(self, obs: Observation[Tensor]) -> Features:
-        known = obs.context.get(FEATURES)
-        if known is None:
-            return self.encode(obs).features
-        layers = sum(name.startswith(f"{FEATURES}.key.") for name in obs.context)
-        pairs = tuple((obs.context[f"{FEATURES}.key.{n}"], obs.context[f"{FEATURES}.value.{n}"]) for n in range(layers))
-        return Features(known, obs.context.get(MASK), cache=pairs or None)
+        known = features_in(obs)
+        return self.encode(obs).features if known is None else known
 
     @property
     def _stochastic_head(self) -> StochasticHead:
@@ -210,50 +287,6 @@ class VLAPolicy(nn.Module):
             able = ", ".join(name for name, kind in HEADS.items() if kind.stochastic)
             raise ConfigError(f"the {self.config.head.kind} head draws nothing that could be scored; these do: {able}.")
         return cast("StochasticHead", self.head)
-
-    def _grounding_loss(self, scene: Scene, targets: Mapping[str, Tensor]) -> Tensor:
-        """Return (B,), the sum over the points of what their labels teach; a row without labels adds nothing."""
-        grounding = self.config.grounding
-        states = grounding.states or ()
-        spatial = scene.points if grounding.coordinates is None else grounding.coordinates
-        missing = [name for name in (*spatial, *states) if name not in targets]
-        if missing:
-            raise SpecError(
-                f"the data has no labels {missing}, only {sorted(targets)}. "
-                "Train with --policy.grounding.weight 0, or record them."
-            )
-        terms: list[Tensor] = []
-        for number, name in enumerate(scene.points):
-            if name in states or name in spatial:
-                cameras = [] if name in states else list(self.projections)
-                terms.append(self._space_loss(name, scene, targets[name], scene.logits[:, :, number], cameras))
-            if f"image.{name}" in targets:
-                terms.append(self._image_loss(targets[f"image.{name}"], scene.logits[:, :, number]))
-        return torch.stack(terms).sum(dim=0) if terms else scene.logits.new_zeros(len(scene.logits))
-
-    def _space_loss(self, name: str, scene: Scene, target: Tensor, logits: Tensor, cameras: list[nn.Module]) -> Tensor:
-        """Return (B,): L1 on the coordinates and, where a camera is calibrated, cross-entropy on the image cells."""
-        known = target.isfinite().all(dim=-1)
-        label = torch.where(known[:, None], target, torch.zeros_like(target))
-        error = (scene.points[name] - self.normalizer.to_unit(f"targets_{name}", label)).abs().mean(dim=-1)
-        for view, camera in enumerate(cameras):
-            if isinstance(camera, Projection):
-                error = error + self.config.grounding.image * cells_missed(logits[:, view], camera(label))
-        return torch.where(known, error, torch.zeros_like(error))
-
-    def _image_loss(self, target: Tensor, logits: Tensor) -> Tensor:
-        """Return (B,): cross-entropy on the image cells; places (B, 2 cameras) in 0 .. 1, NaN where not known.
-
-        Few frames are labelled, so rows that are weigh as much as if all were.
-        """
-        total = logits.new_zeros(len(logits))
-        for view, place in enumerate(target.unflatten(-1, (-1, 2)).unbind(dim=1)):
-            known = place.isfinite().all(dim=-1)
-            label = torch.where(known[:, None], place, torch.zeros_like(place))
-            surprise = cells_missed(logits[:, view], label)
-            share = known.to(surprise.dtype).mean().clamp(min=1 / len(known))
-            total = total + torch.where(known, surprise, torch.zeros_like(surprise)) / share
-        return self.config.grounding.image * total
 
     # -------------------------------------------------------------------------------------- acting
 
@@ -274,7 +307,7 @@ class VLAPolicy(nn.Module):
 
         Args:
             obs: B observations with full history.
-            noise: (B, H, A) standard normal that the head starts from; None lets the head draw what it needs.
+            noise: (B, H, A) standard normal that the head starts from, A as in ``layout``; None lets it draw its own.
         """
         training = self.training
         self.eval()
@@ -282,14 +315,13 @@ class VLAPolicy(nn.Module):
         seen = obs.public().map(lambda array: torch.as_tensor(array).to(device))
         scene = self.encode(seen)
         start = None if noise is None else torch.as_tensor(noise).to(device)
-        predicted = self.normalizer.to_physical("action", self._head.sample(scene.features, start))
-        chunk = self.frame.taken(predicted, seen.state).cpu().numpy()
+        chunk = self.taken(self._head.sample(scene.features, start), seen.state).cpu().numpy()
         self._points = {
             name: self.normalizer.to_physical(f"targets_{name}", value).cpu().numpy()
             for name, value in scene.points.items()
         }
         self.train(training)
-        return np.clip(chunk, np.asarray(self._spec.low, np.float32), np.asarray(self._spec.high, np.float32))
+        return np.clip(chunk, np.asarray(self.spec.low, np.float32), np.asarray(self.spec.high, np.float32))
 
     def points(self) -> Mapping[str, NDArray[np.float32]]:
         """Return the points of the last prediction, (B, k) by name in physical units; those taught as such."""
@@ -304,24 +336,22 @@ class VLAPolicy(nn.Module):
     # ----------------------------------------------------------------------------------- keeping
 
     def save_pretrained(self, directory: Path) -> None:
-        """Write config.json, spec.json, tokenizer.json and the weights into an existing directory.
+        """Write the policy into an existing directory, see ``policy_files``.
 
-        With pretrained parts there is a blueprints.json as well, so that nothing needs to be fetched again. Adapters
-        are merged into the weights beside which they stand.
+        Adapters are merged into the weights beside which they stand.
         """
-        from safetensors.torch import save_file
-
-        whole = dataclasses.replace(self.config, lora=None)
-        content = {"schema_version": SCHEMA, "policy": configs.to_dict(whole)}
-        write_json(directory / "config.json", content)
-        write_json(directory / "spec.json", configs.to_dict(self._spec))
-        write_text(directory / "tokenizer.json", self.tokenizer.to_str(pretty=False))
-        blueprints = blueprints_of(self.network)
-        if blueprints:
-            write_json(directory / BLUEPRINTS, blueprints)
-        weights, norms = split_normalizer(merged(self))
-        save_file(weights, directory / "model.safetensors")
-        save_file(norms, directory / "normalizer.safetensors")
+        write_policy(
+            directory,
+            Described(
+                config=dataclasses.replace(self.config, lora=None),
+                spec=self.spec,
+                bodies=() if self.bodies is None else self.bodies.specs,
+                acts_as=self.acts_as,
+                tokenizer=self.tokenizer,
+                blueprints=blueprints_of(self.network),
+            ),
+            merged(self),
+        )
 
     @classmethod
     def from_pretrained(
@@ -337,40 +367,16 @@ class VLAPolicy(nn.Module):
         Raises:
             CheckpointError: a file is missing or does not fit.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-        from tokenizers import Tokenizer
-
-        place = Path(directory)
-        wanted = ["config.json", "spec.json", "tokenizer.json", "model.safetensors", "normalizer.safetensors"]
-        missing = [name for name in wanted if not (place / name).is_file()]
-        if missing:
-            raise CheckpointError(
-                f"{place}: not a policy directory, {', '.join(missing)} missing. Name a folder that holds them."
-            )
-        content = read_json(place / "config.json")
-        if content.get("schema_version") != SCHEMA:
-            raise CheckpointError(
-                f"{place}/config.json: schema {content.get('schema_version')}, this sinew reads {SCHEMA}."
-            )
-        config = config or configs.from_dict(PolicyConfig, content["policy"], str(place / "config.json"))
-        spec = configs.load(RobotSpec, place / "spec.json")
-        blueprints = read_json(place / BLUEPRINTS) if (place / BLUEPRINTS).is_file() else None
+        found = read_described(Path(directory))
+        config = config or found.config
         whole = dataclasses.replace(config, lora=None)  # adapters were merged
-        policy = cls(whole, spec, Tokenizer.from_file(str(place / "tokenizer.json")), blueprints)
-        try:
-            weights: dict[str, Any] = load_file(place / "model.safetensors") | load_file(
-                place / "normalizer.safetensors"
-            )
-            policy.load_state_dict(weights)
-        except (SafetensorError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{place}: the weights do not fit ({error}). Use the files of one checkpoint."
-            ) from error
+        policy = cls(whole, found.bodies or found.spec, found.tokenizer, found.blueprints)
+        read_weights(policy, Path(directory))
         if config.lora is not None:
             policy.adapt(config.lora)
             policy.config = config
-        return policy.to(device).eval()
+        policy = policy.to(device).eval()
+        return policy if found.acts_as is None else policy.act_as(found.acts_as)
 
     @classmethod
     def from_pretrained_vlm(cls, vlm_path: str, spec: RobotSpec, **options: Unpack[VlmOptions]) -> VLAPolicy:
@@ -390,9 +396,3 @@ class VLAPolicy(nn.Module):
         """
         config = config_from_vlm(vlm_path, spec, options)
         return cls(config, spec, tokenizer_of(config.language, ()))
-
-
-def split_normalizer(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the weights without and with the prefix "normalizer."."""
-    norms = {name: value.contiguous() for name, value in weights.items() if name.startswith("normalizer.")}
-    return {name: value.contiguous() for name, value in weights.items() if name not in norms}, norms

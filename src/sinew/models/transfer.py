@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sinew.models.policy import VLAPolicy
 
 WORDS = "network.language.embed.weight"
-NORMS = "normalizer."
+NORMS = ".normalizer."
 LEAST = 0.01
 """Share of the weights that must fit, or else nothing is begun with."""
 PERCEPTION = (
@@ -126,7 +126,7 @@ def transfer(source: VLAPolicy, target: VLAPolicy, *, perception_only: bool = Fa
     taken: list[str] = []
     fresh: list[tuple[str, str]] = []
     for name, value in ours.items():
-        if name == WORDS or name.startswith(NORMS):
+        if name == WORDS or NORMS in f".{name}":
             continue
         reason = _why_not(name, theirs.get(name), value, perception_only=perception_only)
         if reason:

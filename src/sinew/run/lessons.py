@@ -25,6 +25,7 @@ from sinew.data.store import Store
 from sinew.data.stream import Stream
 from sinew.data.windows import Windows
 from sinew.deploy.load import checkpoint_of
+from sinew.models.bodies import joint_spec
 from sinew.models.config import PolicyConfig
 from sinew.models.policy import VLAPolicy
 from sinew.models.text_encoders import tokenizer_of
@@ -71,9 +72,21 @@ class Lessons:
         return tuple(one.store for one in self.recorded)
 
     @property
+    def bodies(self) -> tuple[RobotSpec, ...]:
+        """The robots where there are several, in their order, else nothing."""
+        found = tuple({one.store.spec.embodiment: one.store.spec for one in self.recorded}.values())
+        return found if len(found) > 1 else ()
+
+    @property
     def spec(self) -> RobotSpec:
-        """The robot."""
-        return self.recorded[0].store.spec
+        """The robot, or all of several in one."""
+        return joint_spec(self.bodies) if self.bodies else self.recorded[0].store.spec
+
+    def of_body(self, name: str) -> Lessons:
+        """Return what there is of one body."""
+        chosen = [number for number, one in enumerate(self.recorded) if one.store.spec.embodiment == name]
+        recorded, labels = (tuple(each[number] for number in chosen) for each in (self.recorded, self.labels))
+        return dataclasses.replace(self, recorded=recorded, labels=labels)
 
     @property
     def records(self) -> list[Record]:
@@ -147,14 +160,14 @@ def _taught_lessons(config: RunConfig, recorded: Sequence[Recorded]) -> Lessons:
     every, spec, kind = tuple(recorded), recorded[0].store.spec, data.labels
     space = _alike(every, [_space(one.store) for one in every])
     if kind == "auto":
-        kind = "space" if _taught(every, space) else "hindsight"
+        kind = "space" if _taught(every, space) and not data.several_bodies else "hindsight"
     if kind == "none":
         return Lessons(every, _pointing(config, (), (), weight=0.0), ({},) * len(every), {}, data.mix)
     if kind == "space":
         return _lessons_in_space(config, every, space)
     images = _alike(every, [_images(one, hindsight=kind == "hindsight") for one in every])
     fits = config.init is None or (NEXT, spec.state_size) in config.policy.grounding.points
-    looks = kind == "hindsight" and bool(spec.state) and fits
+    looks = kind == "hindsight" and bool(spec.state) and fits and not data.several_bodies
     labels = [
         {**known, NEXT: next_states(one.store)} if looks else known for one, known in zip(every, images, strict=True)
     ]
@@ -252,9 +265,10 @@ def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | No
     sentences = {record.instruction for record in lessons.records if not record.held_out}
     sentences |= set(known_words(source.tokenizer)) if source is not None else set[str]()
     sentences |= words_of(config)
-    policy = VLAPolicy(lessons.policy, lessons.spec, tokenizer_of(lessons.policy.language, sentences))
-    policy.fit_normalizer(_statistics(lessons, source))
-    fit_head(policy, [one.numbers for one in lessons.recorded])
+    each = [lessons.of_body(spec.embodiment) for spec in lessons.bodies]
+    policy = VLAPolicy(lessons.policy, lessons.bodies or lessons.spec, tokenizer_of(lessons.policy.language, sentences))
+    policy.fit_normalizer(_statistics(lessons, source), [_own_statistics(one) for one in each])
+    fit_head(policy, *([one.numbers for one in some.recorded] for some in each or [lessons]))
     taken = None
     if init is not None and source is not None:
         taken = transfer(source, policy, perception_only=init.other_robot)
@@ -262,9 +276,11 @@ def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | No
 
 
 def _statistics(lessons: Lessons, source: VLAPolicy | None) -> dict[str, Statistics]:
-    """Return the statistics of the recordings; for points without labels those of the other policy, or neutral ones."""
-    stores = [one.numbers for one in lessons.recorded]
-    found = {**statistics(stores, targets=()), **action_statistics(lessons.policy, stores)}
+    """Return the statistics of the recordings; for points without labels those of the other policy, or neutral ones.
+
+    Those of state and action are left out where there are several bodies: they are never pooled.
+    """
+    found = {} if lessons.bodies else _own_statistics(lessons)
     for name, size in lessons.policy.grounding.points:
         if name in lessons.labelled:
             found[f"targets.{name}"] = statistics_of(_rows_of(lessons, name))
@@ -275,6 +291,12 @@ def _statistics(lessons: Lessons, source: VLAPolicy | None) -> dict[str, Statist
             std = source.normalizer.get_buffer(f"targets_{name}_std").numpy()
         found[f"targets.{name}"] = Statistics(mean, std, mean - std, mean + std, mean - std, mean + std, 0)
     return found
+
+
+def _own_statistics(lessons: Lessons) -> dict[str, Statistics]:
+    """Return those of state and action of one body."""
+    stores = [one.numbers for one in lessons.recorded]
+    return {**statistics(stores, targets=()), **action_statistics(lessons.policy, stores)}
 
 
 def _rows_of(lessons: Lessons, name: str) -> NDArray[np.float32]:

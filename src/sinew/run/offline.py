@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,14 @@ import numpy as np
 from sinew.core import config as configs
 from sinew.core.files import point_link, read_json, write_json
 from sinew.core.rundir import RunDir
+from sinew.data.mixture import Mixture
 from sinew.data.shares import Attention
+from sinew.data.windows import Windows
 from sinew.engine.distributed import world
-from sinew.evaluate.offline import OfflineError, Replay, action_error, replay
+from sinew.evaluate.offline import OfflineError, Replay, action_error, joined, replay
 from sinew.evaluate.probe import probe
 from sinew.models.policy import VLAPolicy
+from sinew.models.policy_files import write_body
 from sinew.recipes.bc import BehaviourCloning
 from sinew.run.lessons import Lessons, lessons
 from sinew.run.parts import pick_device
@@ -25,10 +29,12 @@ from sinew.run.recordings import data_of, read_in
 from sinew.run.screen import heading, say
 
 if TYPE_CHECKING:
-    from sinew.core.types import ChunkPolicy, Recipe
+    from sinew.core.types import ChunkPolicy, Recipe, RobotSpec
     from sinew.run import RunConfig
 
 FILE = "offline.json"
+BODIES = "bodies"
+"""Where a run keeps a policy directory for each body that its policy learned on."""
 SOURCE_FRAMES = 512
 """Held-out windows that each source is measured on."""
 REPLAYS = 3
@@ -53,6 +59,45 @@ class OfflineRecord:
     schema_version: int = 1
 
 
+@dataclass(frozen=True)
+class Exam:
+    """What a policy is measured on as one of its bodies.
+
+    Attributes:
+        body: its name, "" where there is one. held_out: windows never learned from. training: those learned from.
+    """
+
+    body: str
+    held_out: Windows | Mixture
+    training: Windows | Mixture
+
+    def taken_by(self, policy: ChunkPolicy) -> ChunkPolicy:
+        """Return the policy as it acts here."""
+        return acting_as(policy, self.body)
+
+
+def acting_as(policy: ChunkPolicy, body: str) -> ChunkPolicy:
+    """Return a policy as one of its bodies, or as it is where it has one."""
+    return cast("VLAPolicy", policy).act_as(body) if body else policy
+
+
+def exams(lessons: Lessons) -> tuple[Exam, ...]:
+    """Return what there is to measure on, by body."""
+    each = {spec.embodiment: lessons.of_body(spec.embodiment) for spec in lessons.bodies} or {"": lessons}
+    return tuple(Exam(body, some.windows(held_out=True), some.windows(held_out=False)) for body, some in each.items())
+
+
+def examine(
+    policy: ChunkPolicy, every: Sequence[Exam], *, tolerance: float, seed: int, held_out: bool = True
+) -> OfflineError:
+    """Return the errors of a policy on held-out or on training windows, of all its bodies together."""
+    measure_one = partial(action_error, tolerance=tolerance, seed=seed)
+    found = {
+        exam.body: measure_one(exam.taken_by(policy), exam.held_out if held_out else exam.training) for exam in every
+    }
+    return joined(found)
+
+
 class OfflineTryout:
     """Measures the acting policy on held-out episodes during training; the trainer's ``on_eval``.
 
@@ -68,8 +113,7 @@ class OfflineTryout:
         self, config: RunConfig, rundir: RunDir, recipe: Recipe[Any], *, lessons: Lessons, note: Callable[[str], None]
     ) -> None:
         self.config, self.recipe, self.note = config, recipe, note
-        self.windows, self.training = lessons.windows(held_out=True), lessons.windows(held_out=False)
-        self.parts = lessons.parts(held_out=True)
+        self.exams, self.parts = exams(lessons), lessons.parts(held_out=True)
         self.path, self.sources = rundir.path / "tryouts.json", rundir.path / "sources.json"
 
     def __call__(self, update: int) -> dict[str, float]:
@@ -83,13 +127,15 @@ class OfflineTryout:
         return found
 
     def _measure(self, policy: ChunkPolicy, update: int) -> dict[str, float]:
-        found = action_error(policy, self.windows, tolerance=data_of(self.config).tolerance, seed=self.config.seed)
+        found = examine(policy, self.exams, tolerance=data_of(self.config).tolerance, seed=self.config.seed)
         known: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
         known[str(update)] = configs.to_dict(found)
         write_json(self.path, {key: known[key] for key in sorted(known, key=int)})
         self.note(f"{100 * update // self.config.loop.updates} % trained, on held-out episodes: {in_words(found)}")
         execute, seed = self.config.policy.execute, self.config.seed
-        return {"score": -found.score, **probe(policy, self.training, self.windows, execute=execute, seed=seed)}
+        first = self.exams[0]  # of several bodies one is probed
+        probed = probe(first.taken_by(policy), first.training, first.held_out, execute=execute, seed=seed)
+        return {"score": -found.score, **probed}
 
     def _attend(self, policy: ChunkPolicy, update: int) -> tuple[float, ...] | None:
         """Measure each source, where the mixture turns to what is not imitated well yet, and return their factors."""
@@ -98,9 +144,13 @@ class OfflineTryout:
             return None
         known: dict[str, list[float]] = read_json(self.sources) if self.sources.exists() else {}
         measure_one = partial(
-            action_error, policy, tolerance=data_of(self.config).tolerance, seed=self.config.seed, frames=SOURCE_FRAMES
+            action_error, tolerance=data_of(self.config).tolerance, seed=self.config.seed, frames=SOURCE_FRAMES
         )
-        known[str(update)] = [measure_one(part.windows).accuracy for part in self.parts]
+        bodies = [part.windows.spec.embodiment if len(self.exams) > 1 else "" for part in self.parts]
+        known[str(update)] = [
+            measure_one(acting_as(policy, body), part.windows).accuracy
+            for body, part in zip(bodies, self.parts, strict=True)
+        ]
         write_json(self.sources, {key: known[key] for key in sorted(known, key=int)})
         attention = Attention(power=mix.success_power)
         for moment in sorted(int(key) for key in known if int(key) <= update):
@@ -144,21 +194,30 @@ def measure(config: RunConfig, rundir: RunDir, lessons: Lessons) -> OfflineRecor
     """Measure the chosen checkpoint and keep the record."""
     heading("Evaluation")
     place = choose(rundir)
+    for number, spec in enumerate(lessons.bodies):
+        write_body(place, number, body_path(rundir, spec))
     found = measure_policy(config, place, lessons)
     update = int(place.resolve().name)
     record = OfflineRecord(update, found["held_out"], found["training"], _replays(config, place, lessons))
     save(record, rundir.path / FILE)
+    for spec in lessons.bodies:
+        say(f"  to act as {spec.embodiment}: {body_path(rundir, spec)}")
     say(f"  held-out: {in_words(record.held_out)}")
     say(f"  training: {in_words(record.training)}")
     return record
 
 
+def body_path(rundir: RunDir, spec: RobotSpec) -> Path:
+    """Return where a run keeps its policy as one of the bodies that it learned on."""
+    return rundir.path / BODIES / re.sub(r"[^\w.+-]", "-", spec.embodiment)
+
+
 def measure_policy(config: RunConfig, place: Path, lessons: Lessons) -> Mapping[str, OfflineError]:
     """Return the errors of a policy directory, on held-out and on training episodes."""
     policy = VLAPolicy.from_pretrained(place, device=str(pick_device(config.device)))
-    tolerance, seed = data_of(config).tolerance, config.seed
+    tolerance, seed, every = data_of(config).tolerance, config.seed, exams(lessons)
     return {
-        name: action_error(policy, lessons.windows(held_out=name == "held_out"), tolerance=tolerance, seed=seed)
+        name: examine(policy, every, tolerance=tolerance, seed=seed, held_out=name == "held_out")
         for name in ("held_out", "training")
     }
 
@@ -191,8 +250,11 @@ def load(path: Path) -> OfflineRecord:
 def _replays(config: RunConfig, place: Path, lessons: Lessons) -> tuple[Replay, ...]:
     """Return the best, the middle and the worst held-out episode."""
     policy = VLAPolicy.from_pretrained(place, device=str(pick_device(config.device)))
-    windows = lessons.windows(held_out=True)
-    every = [replay(policy, windows, number, seed=config.seed) for number in range(windows.num_episodes)]
+    every = [
+        replay(exam.taken_by(policy), exam.held_out, number, seed=config.seed)
+        for exam in exams(lessons)
+        for number in range(exam.held_out.num_episodes)
+    ]
     ordered = sorted(every, key=lambda item: item.error)
     places = np.linspace(0, len(ordered) - 1, min(REPLAYS, len(ordered))).round().astype(int)
     return tuple(ordered[place] for place in dict.fromkeys(places.tolist()))

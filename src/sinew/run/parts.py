@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sinew.core.config import digest, to_dict
 from sinew.core.errors import ConfigError
@@ -72,16 +73,24 @@ def build_policy(config: RunConfig, demonstrations: Store) -> VLAPolicy:
     return policy.to(pick_device(config.device))
 
 
-def fit_head(policy: VLAPolicy, stores: Sequence[Store]) -> None:
-    """Let a head that makes tokens of chunks learn them from the training episodes; others have nothing to learn."""
-    if not policy.head_learns_chunks:
-        return
-    windows = _as_predicted(policy.config, stores)
+def fit_head(policy: VLAPolicy, *stores: Sequence[Store]) -> None:
+    """Let a head that makes tokens of chunks learn them from the training episodes; others have nothing to learn.
+
+    Args:
+        policy: whose head it is.
+        stores: of each body of the policy.
+    """
+    if policy.head_learns_chunks:
+        policy.fit_head(*(_chunks(policy.config, some) for some in stores))
+
+
+def _chunks(policy: PolicyConfig, stores: Sequence[Store]) -> NDArray[np.float32]:
+    """Return chunks (count, H, A) of the training episodes as they are predicted."""
+    windows = _as_predicted(policy, stores)
     if windows is None:
-        policy.fit_head(training_chunks(stores, policy.config.horizon))
-        return
+        return training_chunks(stores, policy.horizon)
     frames = np.linspace(0, windows.num_frames - 1, min(MOST, windows.num_frames)).round().astype(np.int64)
-    policy.fit_head(windows.chunks(frames)[0])
+    return windows.chunks(frames)[0]
 
 
 def action_statistics(policy: PolicyConfig, stores: Sequence[Store]) -> dict[str, Statistics]:

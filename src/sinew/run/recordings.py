@@ -81,7 +81,7 @@ def read_in(config: RunConfig, root: Path) -> tuple[RunConfig, tuple[Recorded, .
     """
     data = data_of(config)
     ways = [source.ingest or data.ingest for source in data.sources]
-    if config.init is not None and not config.init.other_robot:
+    if config.init is not None and not config.init.other_robot and not data.several_bodies:
         _check_init(config.init.path, [Path(source.path) for source in data.sources], ways)
     size = _image_size([Path(source.path) for source in data.sources], ways)
     recorded: list[Recorded] = []
@@ -97,7 +97,7 @@ def read_in(config: RunConfig, root: Path) -> tuple[RunConfig, tuple[Recorded, .
         recorded.append(Recorded(name, path, store, source.weight, quality, streamed))
         prints.append(_fingerprint(recorded[-1]))
     _check_quality(data, recorded)
-    _check_one_robot(recorded)
+    _check_robots(recorded, several=data.several_bodies)
     if data.mix is None:
         known = dataclasses.replace(data, fingerprint=prints[0])
     else:
@@ -176,21 +176,22 @@ def _check_quality(data: DataConfig, recorded: Sequence[Recorded]) -> None:
         )
 
 
-def _check_one_robot(recorded: Sequence[Recorded]) -> None:
-    """Refuse data sets of several robots: a policy has the statistics and the cameras of one.
+def _check_robots(recorded: Sequence[Recorded], *, several: bool) -> None:
+    """Refuse data sets of several robots unless they are asked for, and of two robots under one name.
 
     Raises:
         SpecError: with every difference.
     """
-    first = recorded[0]
-    for one in recorded[1:]:
-        check_spec(
-            first.store.spec,
-            one.store.spec,
-            sides=(str(first.path), str(one.path)),
-            advice="A policy is of one robot: its statistics, cameras and bounds (write these into both spec.json if "
-            "the data set them). What mixtures of several bodies can do: docs/mixing.md",
+    firsts: dict[str, Recorded] = {}
+    for one in recorded:
+        first = firsts.setdefault(one.store.spec.embodiment if several else "", one)
+        advice = (
+            f"Both name the body {one.store.spec.embodiment}. Make them one, or name another embodiment in spec.json."
+            if several
+            else "A policy is of one robot: its statistics, cameras and bounds (write these into both spec.json if the "
+            "data set them). One that learns several: --data.mix.bodies several, see docs/mixing.md"
         )
+        check_spec(first.store.spec, one.store.spec, sides=(str(first.path), str(one.path)), advice=advice)
 
 
 def refusals(spec: RobotSpec, instructions: Sequence[str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from sinew.core.types import RobotSpec
 from sinew.deploy.load import checkpoint_of
 from sinew.models.config import BLUEPRINTS, HEADS, FlowHeadConfig, PolicyConfig
 from sinew.models.heads.config import AutoregressiveHeadConfig, DiffusionHeadConfig
+from sinew.models.policy_files import BODIES
 from sinew.recipes.config import GrpoConfig
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def start_from(config: RunConfig, path: Path) -> RunConfig:
             "Presets that do, such as those with recipe grpo: sinew list"
         )
     place = checkpoint_of(path).resolve()
+    if (place / BODIES).is_file():
+        raise ConfigError(f"--from {path}: learned on several bodies; what improves a policy knows one robot only.")
     policy = configs.from_dict(PolicyConfig, read_json(place / "config.json").get("policy"), str(place / "config.json"))
     recipe = dataclasses.replace(recipe, start=str(place), weights=digest_of(place))
     execute = min(config.policy.execute, policy.horizon)

@@ -11,9 +11,9 @@ from sinew.core.machine import num_cores
 from sinew.core.rollout import run_episodes
 from sinew.engine.forecast import Stop
 from sinew.engine.preflight import Waits
-from sinew.evaluate.offline import action_error
 from sinew.evaluate.plan import CONTROLS
 from sinew.recipes.config import DaggerConfig
+from sinew.run.offline import examine, exams
 from sinew.run.recordings import data_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def of_recordings(config: RunConfig, recipe: Recipe[Any], known: Lessons) -> Wai
     """Return what a run on recordings waits for: its policy is measured on held-out windows."""
     began = time.perf_counter()
     policy = cast("ChunkPolicy", recipe.acting())
-    action_error(policy, known.windows(held_out=True), tolerance=data_of(config).tolerance, seed=config.seed)
+    examine(policy, exams(known), tolerance=data_of(config).tolerance, seed=config.seed)
     seconds = time.perf_counter() - began
     return Waits(tuple(tryouts(config, seconds)), 2 * seconds)
 

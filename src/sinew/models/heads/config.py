@@ -58,6 +58,7 @@ class MlpHeadConfig:
 
     kind: Literal["mlp"] = "mlp"
     stochastic: ClassVar[bool] = False
+    rereads: ClassVar[bool] = False
     hidden: tuple[int, ...] = (256, 256)
     binary_weight: float = 0.3
     loss: Literal["l1", "mse"] | None = None
@@ -85,6 +86,7 @@ class GaussianHeadConfig:
 
     kind: Literal["gaussian"] = "gaussian"
     stochastic: ClassVar[bool] = True
+    rereads: ClassVar[bool] = False
     hidden: tuple[int, ...] = (256, 256)
     binary_weight: float = 0.3
     least_std: float = 0.05
@@ -119,6 +121,7 @@ class FlowHeadConfig:
 
     kind: Literal["flow"] = "flow"
     stochastic: ClassVar[bool] = True
+    rereads: ClassVar[bool] = True
     width: int = 256
     layers: int = 3
     steps: int = 8
@@ -152,6 +155,7 @@ class ActHeadConfig:
 
     kind: Literal["act"] = "act"
     stochastic: ClassVar[bool] = False
+    rereads: ClassVar[bool] = False
     heads: int = 8
     hidden: int = 512
     encoder_layers: int = 4
@@ -197,6 +201,7 @@ class DiffusionHeadConfig:
 
     kind: Literal["diffusion"] = "diffusion"
     stochastic: ClassVar[bool] = True
+    rereads: ClassVar[bool] = True
     width: int = 256
     layers: int = 3
     length: int = 100
@@ -233,6 +238,7 @@ class AutoregressiveHeadConfig:
 
     kind: Literal["autoregressive"] = "autoregressive"
     stochastic: ClassVar[bool] = True
+    rereads: ClassVar[bool] = True
     tokens: Literal["values", "fast"] = "values"
     bins: int = 256
     smooth: float = 1.0
@@ -264,6 +270,7 @@ class BinsHeadConfig:
 
     kind: Literal["bins"] = "bins"
     stochastic: ClassVar[bool] = True
+    rereads: ClassVar[bool] = False
     bins: int = 256
     smooth: float = 1.0
     hidden: int = 256

@@ -75,6 +75,7 @@ class Manifest:
         history: T. horizon: H. execute: actions run before predicting again. max_tokens: words looked at.
         points: coordinates of each point that the policy predicts, by name.
         times: of the denoising steps, 0 is noise; none with ``single``.
+        padding: id that fills up sentences of a batch.
         drawn: values of each step of that noise; None for as many as the robot has actions.
         normalizer: statistics by name, for readers; the graphs apply them themselves.
         images: what the graphs want of images.
@@ -95,6 +96,7 @@ class Manifest:
     points: Mapping[str, int]
     normalizer: Mapping[str, Scale]
     times: tuple[float, ...] = ()
+    padding: int = 0
     drawn: int | None = None
     images: Images = field(default_factory=Images)
     source: Mapping[str, Any] = field(default_factory=dict)

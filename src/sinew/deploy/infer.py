@@ -109,7 +109,7 @@ class VLAInferenceEngine:
 
     def _ids(self, sentences: tuple[str, ...]) -> NDArray[np.int64]:
         rows = [self.word_ids(sentence) for sentence in sentences]
-        ids = np.zeros((len(rows), max(1, *map(len, rows))), dtype=np.int64)
+        ids = np.full((len(rows), max(1, *map(len, rows))), self.manifest.padding, dtype=np.int64)
         for row, known in zip(ids, rows, strict=True):
             row[: len(known)] = known
         return ids

@@ -19,7 +19,7 @@ from sinew.core.files import write_text
 from sinew.core.types import NumpyObservation
 from sinew.deploy.artefact import TOKENIZER, Graph, Manifest, Port, Scale, new_artefact, seal, versions
 from sinew.deploy.graphs import Prefix, Seeing, Step, SteppingHead, Whole
-from sinew.models.config import LanguageConfig, PolicyConfig
+from sinew.models.config import PolicyConfig
 from sinew.models.heads.config import DiffusionHeadConfig
 from sinew.models.normalizer import Normalizer
 from sinew.models.policy import VLAPolicy
@@ -71,6 +71,7 @@ def export_onnx(policy: VLAPolicy, path: Path, *, source: Mapping[str, Any]) -> 
             points={name: twin.normalizer.sizes[f"targets_{name}"] for name in points},
             normalizer={name: _scale(one, name) for one in (twin.normalizer, twin.own) for name in one.sizes},
             times=() if stepping is None else stepping.times,
+            padding=twin.word_ids.padding,
             drawn=twin.layout.action_size if twin.layout.action_size != twin.spec.action_size else None,
             source=source,
             versions=versions("torch", "onnx", "onnxscript"),
@@ -84,17 +85,12 @@ def check_exportable(config: PolicyConfig) -> None:
     Raises:
         ConfigError: with the part, and what works.
     """
-    head, words = config.head, config.language
+    head = config.head
     if isinstance(head, DiffusionHeadConfig) and (head.before or head.eta):
         what = "draws steps before now" if head.before else "draws at every step (--policy.head.eta above 0)"
         raise ConfigError(
             f"this diffusion head {what}, which an artefact cannot: its noise is an input of the size of a chunk. "
             "Serve or run the policy itself (sinew serve, sinew run)."
-        )
-    if not isinstance(words, LanguageConfig):
-        raise ConfigError(
-            f"the {words.kind} language encoder marks padding with -1, the runner of an artefact with 0, so it would "
-            "read words that are not there. Serve or run the policy itself (sinew serve, sinew run)."
         )
 
 

@@ -121,13 +121,14 @@ class Bodies(nn.Module):
     Args:
         specs: of the bodies, at least two.
         config: of the policy.
+        width: D of the features.
 
     Raises:
         SpecError: see ``joint_spec``.
         ConfigError: a part of the policy that knows one body only.
     """
 
-    def __init__(self, specs: Sequence[RobotSpec], config: PolicyConfig) -> None:
+    def __init__(self, specs: Sequence[RobotSpec], config: PolicyConfig, width: int) -> None:
         super().__init__()
         if config.grounding.states:
             raise ConfigError(
@@ -136,7 +137,7 @@ class Bodies(nn.Module):
             )
         self.specs = tuple(specs)
         self.each = nn.ModuleList([OneBody(spec, config, specs) for spec in specs])
-        self.tell = nn.Embedding(len(specs), config.width)
+        self.tell = nn.Embedding(len(specs), width)
         nn.init.normal_(self.tell.weight, std=0.02)
         known = torch.zeros(len(specs), self[0].sizes["action"], dtype=torch.bool)
         for number in range(len(specs)):

@@ -62,15 +62,14 @@ class VLAPolicy(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.bodies: Bodies | None = None
-        self.acts_as: int | None = None
-        """Which of several bodies acts; None where there is one, and in training."""
-        if not isinstance(spec, RobotSpec):
-            self.bodies, spec = Bodies(spec, config), joint_spec(spec)
-        self.layout = spec
+        several = () if isinstance(spec, RobotSpec) else tuple(spec)
+        self.layout = spec = spec if isinstance(spec, RobotSpec) else joint_spec(several)
         self.tokenizer = tokenizer
         self.word_ids = ids_for(config.language, tokenizer)
         self.network = build_network(config, spec, tokenizer.get_vocab_size(), blueprints)
+        self.bodies = Bodies(several, config, self.network.width) if several else None
+        self.acts_as: int | None = None
+        """Which of several bodies acts; None where there is one, and in training."""
         self.head = config.head.build(self.network.width, config.horizon, spec, self.network.layout)
         if config.lora is not None:
             self.adapt(config.lora)

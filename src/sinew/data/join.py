@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
 from sinew.core.types import NumpyBatch, NumpyObservation
+from sinew.data.hindsight import NEXT
 from sinew.data.windows import Windows
 
 S = TypeVar("S")
@@ -157,12 +158,17 @@ def _targets(parts: Rows, shapes: Shapes, num_rows: int) -> dict[str, NDArray[np
         for name, values in batch.targets.items():
             order = shapes.order.get(batch.source[0]) if name.startswith("image.") else None
             size = 2 * len(shapes.cameras) if name.startswith("image.") else values.shape[1]
+            size = shapes.state if name == NEXT else size  # a state, so padded as states are
             whole = found.setdefault(name, np.full((num_rows, size), np.nan, dtype=np.float32))
             if whole.shape[1] != size:
                 raise DataError(
                     f"target {name} has {size} values in {batch.source[0]}, elsewhere {whole.shape[1]}. Rename one."
                 )
-            columns = np.arange(size) if order is None else np.ravel([(2 * place, 2 * place + 1) for place in order])
+            columns = (
+                np.arange(values.shape[1])
+                if order is None
+                else np.ravel([(2 * place, 2 * place + 1) for place in order])
+            )
             whole[rows[:, None], columns] = values
     return found
 

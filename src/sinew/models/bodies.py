@@ -125,17 +125,12 @@ class Bodies(nn.Module):
 
     Raises:
         SpecError: see ``joint_spec``.
-        ConfigError: a part of the policy that knows one body only.
+        ConfigError: actions that cannot be measured from a state as asked for.
     """
 
     def __init__(self, specs: Sequence[RobotSpec], config: PolicyConfig, width: int) -> None:
         super().__init__()
-        if config.grounding.states:
-            raise ConfigError(
-                f"--policy.grounding.states {' '.join(config.grounding.states)}: are places in the state of one robot, "
-                "and this policy has several. Leave them out (--data.labels image, or none)."
-            )
-        self.specs = tuple(specs)
+        self.specs, self.states = tuple(specs), config.grounding.states or ()
         self.each = nn.ModuleList([OneBody(spec, config, specs) for spec in specs])
         self.tell = nn.Embedding(len(specs), width)
         nn.init.normal_(self.tell.weight, std=0.02)
@@ -169,6 +164,8 @@ class Bodies(nn.Module):
     def lesson(self, batch: Batch[Tensor], body: Tensor, *, rereads: bool) -> tuple[Batch[Tensor], Tensor]:
         """Return a batch with actions in the joint layout at unit scale, and (B,) factors for the loss of its rows.
 
+        So are labels that are states. Those of other things are places in images, which mean the same to all.
+
         Actions that a body lacks are masked. Heads that read what they predicted are to predict zeros there, so that
         they read what they learned with; their loss is a mean over more values, and the factors make up for that.
 
@@ -178,9 +175,14 @@ class Bodies(nn.Module):
             rereads: whether the head does that.
         """
         actions = _chosen([one.actions(batch.actions, batch.obs.state) for one in self.every()], body)
+        targets = dict(batch.targets)
+        for name in self.states:
+            each = [one.state(batch.targets[name][:, None]) for one in self.every()]
+            targets[name] = _chosen(each, body)[:, 0]
         mask = self.known[body]
         share = mask.to(actions.dtype).mean(dim=-1) if rereads else actions.new_ones(len(actions))
-        return dataclasses.replace(batch, actions=actions, action_mask=None if rereads else mask), 1 / share
+        changed = dataclasses.replace(batch, actions=actions, targets=targets)
+        return dataclasses.replace(changed, action_mask=None if rereads else mask), 1 / share
 
     def fit(self, statistics: Sequence[Mapping[str, Statistics]]) -> tuple[Tensor, Tensor]:
         """Take the statistics of each body; return the joint (A,) low and high of their actions at unit scale.

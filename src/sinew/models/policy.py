@@ -150,7 +150,7 @@ class VLAPolicy(nn.Module):
         losses = {"action": missed if factor is None else factor * missed}
         weight = self.config.grounding.weight
         if scene.points and weight:
-            losses["grounding"] = weight * self.pointing(scene, batch.targets, self.normalizer)
+            losses["grounding"] = weight * self.pointing(scene, unit.targets, self.normalizer)
         return losses
 
     def encode(self, obs: Observation[Tensor]) -> Scene:
@@ -165,7 +165,8 @@ class VLAPolicy(nn.Module):
         """
         if self.bodies is not None:
             images = seen_by_all(images, self.layout)
-        scene = self.network(images, ids, self.unit_state(state, body))
+        unit = self.unit_state(state, body)
+        scene = self.network(images, ids, unit)
         tokens = scene.features.tokens
         if self.bodies is not None:
             who = self.bodies.tell.weight[self.acting()] if body is None else self.bodies.tell(body)[:, None]
@@ -174,7 +175,8 @@ class VLAPolicy(nn.Module):
             return scene
         for name, aim in self.aims.items():
             there = self.normalizer.to_physical(f"targets_{name}", scene.points[name])
-            gap = (there - state[:, -1]) / self.own.get_buffer("state_std")
+            several = self.bodies is not None  # whose states are labels at unit scale
+            gap = there - unit[:, -1] if several else (there - state[:, -1]) / self.own.get_buffer("state_std")
             tokens = tokens + aim(gap)[:, None]
         return dataclasses.replace(scene, features=dataclasses.replace(scene.features, tokens=tokens))
 

@@ -74,13 +74,12 @@ class Lessons:
     @property
     def bodies(self) -> tuple[RobotSpec, ...]:
         """The robots where there are several, in their order, else nothing."""
-        found = tuple({one.store.spec.embodiment: one.store.spec for one in self.recorded}.values())
-        return found if len(found) > 1 else ()
+        return _bodies(self.recorded)
 
     @property
     def spec(self) -> RobotSpec:
         """The robot, or all of several in one."""
-        return joint_spec(self.bodies) if self.bodies else self.recorded[0].store.spec
+        return _robot(self.recorded)
 
     def of_body(self, name: str) -> Lessons:
         """Return what there is of one body."""
@@ -146,6 +145,18 @@ class Lessons:
         return np.maximum(np.asarray(kept, dtype=np.float32), LEAST_QUALITY) ** np.float32(self.quality)
 
 
+def _bodies(recorded: Sequence[Recorded]) -> tuple[RobotSpec, ...]:
+    """Return the robots where there are several, in their order, else nothing."""
+    found = tuple({one.store.spec.embodiment: one.store.spec for one in recorded}.values())
+    return found if len(found) > 1 else ()
+
+
+def _robot(recorded: Sequence[Recorded]) -> RobotSpec:
+    """Return the robot, or all of several in one."""
+    bodies = _bodies(recorded)
+    return joint_spec(bodies) if bodies else recorded[0].store.spec
+
+
 def lessons(config: RunConfig, recorded: Sequence[Recorded]) -> Lessons:
     """Return what there is to learn: the episodes, and the labels that the configuration asks for.
 
@@ -157,7 +168,7 @@ def lessons(config: RunConfig, recorded: Sequence[Recorded]) -> Lessons:
 
 def _taught_lessons(config: RunConfig, recorded: Sequence[Recorded]) -> Lessons:
     data = data_of(config)
-    every, spec, kind = tuple(recorded), recorded[0].store.spec, data.labels
+    every, spec, kind = tuple(recorded), _robot(recorded), data.labels
     space = _alike(every, [_space(one.store) for one in every])
     if kind == "auto":
         kind = "space" if _taught(every, space) and not data.several_bodies else "hindsight"
@@ -167,7 +178,7 @@ def _taught_lessons(config: RunConfig, recorded: Sequence[Recorded]) -> Lessons:
         return _lessons_in_space(config, every, space)
     images = _alike(every, [_images(one, hindsight=kind == "hindsight") for one in every])
     fits = config.init is None or (NEXT, spec.state_size) in config.policy.grounding.points
-    looks = kind == "hindsight" and bool(spec.state) and fits and not data.several_bodies
+    looks = kind == "hindsight" and bool(spec.state) and fits
     labels = [
         {**known, NEXT: next_states(one.store)} if looks else known for one, known in zip(every, images, strict=True)
     ]
@@ -282,7 +293,7 @@ def _statistics(lessons: Lessons, source: VLAPolicy | None) -> dict[str, Statist
     """
     found = {} if lessons.bodies else _own_statistics(lessons)
     for name, size in lessons.policy.grounding.points:
-        if name in lessons.labelled:
+        if name in lessons.labelled and not (lessons.bodies and name == NEXT):  # which bodies scale as their states
             found[f"targets.{name}"] = statistics_of(_rows_of(lessons, name))
             continue
         mean, std = np.zeros(size, np.float32), np.ones(size, np.float32)
@@ -330,7 +341,12 @@ def _pointing(
 
 def _taught(every: Sequence[Recorded], labels: Sequence[Labels]) -> dict[str, float]:
     """Return the share of training frames that have a label, by name, of those names that have any."""
-    shares = {name: float(np.isfinite(_training(every, labels, name)).any(axis=1).mean()) for name in labels[0]}
+    shares: dict[str, float] = {}
+    for name in labels[0]:
+        known = [
+            np.isfinite(_training([one], [rows], name)).any(axis=1) for one, rows in zip(every, labels, strict=True)
+        ]
+        shares[name] = float(np.concatenate(known).mean())
     return {name: share for name, share in shares.items() if share > 0}
 
 

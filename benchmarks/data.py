@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from rows import drive
 
-GROUPS = ("loader", "memory", "formats", "recorder", "fuzz", "mixing", "augment")
+GROUPS = ("loader", "memory", "formats", "recorder", "fuzz", "mixing", "bodies", "augment")
 """Modules of ``data_parts``; each has ``rows(quick)``."""
 
 if __name__ == "__main__":

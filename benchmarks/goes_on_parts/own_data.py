@@ -158,7 +158,7 @@ def result(cell: Cell, *, learn: bool) -> dict[str, Any] | None:
 
 
 def demo_checkpoint() -> Path | None:
-    """Return the run of the first issue, seed 0, where it is on disk and finished."""
+    """Return the run of the demo, seed 0, where it is on disk and finished."""
     path = run_path(PRESETS["tabletop"]("small"), ROOT / "runs" / "first_run")
     return path if (path / "checkpoints" / "last").exists() else None
 

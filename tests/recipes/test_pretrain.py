@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from recipes.toy_texts import pretraining, record, toy_store, toy_vlm
-from sinew.core.chat import NO_LOSS
+from sinew.core.chat import NO_LOSS, SHARE
 from sinew.core.errors import ConfigError
 from sinew.core.types import Cursor
+from sinew.data.text_batches import TextRows
 from sinew.models.vlm import VLM, Draw
 from sinew.recipes.config import PretrainConfig
-from sinew.recipes.pretrain import Pretraining, exchanges, learned
+from sinew.recipes.pretrain import Pretraining, exchanges, faultless, learned
 
 PACKED = PretrainConfig(parts=("vision", "projector", "lm"), exchanges="rest", apart=2, balance="answer", batch=12)
 
@@ -65,12 +66,33 @@ def test_a_blind_model_learns_shares_only_and_never_an_image(tmp_path: Path) -> 
     assert train(recipe, 2)[0] > 0
 
 
-def test_words_stand_where_the_image_was(tmp_path: Path) -> None:
-    config = PretrainConfig(parts=("lm",), apart=1, sight="words", exchanges="rest", batch=4)
+def test_words_stand_where_the_image_was_before_every_question() -> None:
+    vlm = toy_vlm()
+    chat, said = vlm.chat(), record(0)
+    turns = exchanges(said.turns, "rest")
+    rows = TextRows(("0",), (turns,), np.zeros((1, 0, 3, 16, 16), np.uint8), np.arange(1), ("dark red",))
+    told = rows.packed(chat, max_tokens=64)
+    ids = told.input_ids[0].tolist()
+    words = vlm.tokens.encode("dark red")
+    assert ids[:2] == words
+    assert vlm.speech.image not in ids
+    assert told.segment_ids is not None
+    assert told.segment_ids[0, :2].tolist() == [SHARE, SHARE]  # shared, so that the second question sees them too
+
+
+def test_a_stage_of_words_tells_each_record_its_own(tmp_path: Path) -> None:
+    config = PretrainConfig(parts=("lm",), apart=2, sight="words", exchanges="rest", batch=6)
     recipe = pretraining(tmp_path, 2, config)
-    text = recipe.vlm.tokens.tokenizer.decode(recipe.lesson(0).text.input_ids[0].tolist(), skip_special_tokens=True)
-    assert text.split()[0] in ("dark", "light")
-    assert recipe.vlm.speech.image not in recipe.lesson(0).text.input_ids
+    lesson = recipe.lesson(0).text
+    names = [" ".join(recipe.vlm.tokens.decode(row[:2]).split()) for row in lesson.input_ids.tolist()]
+    assert lesson.ids is not None
+    assert names == [record(number).turns[1].text for number in lesson.ids.tolist()]
+
+
+def test_a_caption_counts_as_exact_when_none_of_its_ids_is_wrong() -> None:
+    logits = torch.eye(3)[[0, 1, 2, 2]]
+    share = faultless(logits, torch.tensor([0, 1, 2, 0]), torch.tensor([0, 0, 1, 2]), 3)
+    assert float(share) == pytest.approx(2 / 3)
 
 
 def test_exchanges_are_the_first_the_rest_or_all() -> None:

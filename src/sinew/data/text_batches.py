@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,12 +25,14 @@ class TextRows:
         turns: of each record.
         images: (B, K, 3, h, w) uint8, K of the record with most; zeros where a record has fewer.
         ids: (B,) int64, their numbers in the store.
+        instead: of each record, the text that stands where its images were; empty where images are looked at.
     """
 
     names: tuple[str, ...]
     turns: tuple[tuple[Turn, ...], ...]
     images: NDArray[np.uint8]
     ids: NDArray[np.int64]
+    instead: tuple[str, ...] = ()
 
     @property
     def num_rows(self) -> int:
@@ -85,7 +88,7 @@ class TextRows:
         self, number: int, chat: Chat, max_tokens: int, pairs: int, draws: np.random.Generator | None
     ) -> list[Piece]:
         """Return what is shared and some questions, as many as fit."""
-        shared, pieces = chat.apart(self.turns[number])
+        shared, pieces = self._spoken(chat, number).apart(self.turns[number])
         if pairs and draws is not None:
             pieces = [pieces[place] for place in draws.permutation(len(pieces))[:pairs]]
         row, length = [Piece(shared, [NO_LOSS] * len(shared))], len(shared)
@@ -114,8 +117,14 @@ class TextRows:
                 place = end
         return TextBatch(self.images, input_ids, labels, segments > 0, segments, self.ids)
 
+    def _spoken(self, chat: Chat, number: int) -> Chat:
+        """Return how a record becomes ids: with its words in place of an image where it has them."""
+        if not self.instead:
+            return chat
+        return dataclasses.replace(chat, image_ids=tuple(chat.encode(self.instead[number])))
+
     def _row(self, number: int, chat: Chat, max_tokens: int) -> tuple[list[int], list[int]]:
-        turns = self.turns[number]
+        turns, chat = self.turns[number], self._spoken(chat, number)
         ids, labels = chat.tokenize(turns)
         looked = [place for place, turn in enumerate(turns) if turn.speaker == "human" and IMAGE in turn.text]
         if len(ids) > max_tokens and looked:

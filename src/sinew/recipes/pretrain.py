@@ -144,10 +144,11 @@ class Pretraining:
         """Take one step on the weighted mean over the ids that are learned."""
         rng.seed_draws(rng.mix(self.seed, self.num_updates), self.device)
         self.vlm.train()
-        loss = (self._losses(batch) * batch.weights).sum()
+        losses, found = self._losses(batch)
+        loss = (losses * batch.weights).sum()
         norm = self.optim.step(loss)
         self.num_updates += 1
-        return {"loss": loss.detach(), "grad_norm": norm}
+        return {"loss": loss.detach(), "grad_norm": norm, **found}
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights, optimiser and position."""
@@ -161,15 +162,17 @@ class Pretraining:
             module.load_state_dict(state["weights"][name])
         self.optim.load_state_dict(state["optim"])
 
-    def _losses(self, batch: Lesson[Tensor]) -> Tensor:
+    def _losses(self, batch: Lesson[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss (M,) of each id that is learned, and what a reader can be measured by."""
         text = batch.text
         if self.reader is None:
-            return self.vlm.losses(text, batch.places)["text"]
+            return self.vlm.losses(text, batch.places)["text"], {}
         # The reader writes about one image; what it reads is the vision encoder's own tokens.
         logits = self.reader(self.vlm.vision(text.images[:, 0]), text.input_ids)
         targets = text.labels.flatten().index_select(0, batch.places)
         before = logits.flatten(0, 1).index_select(0, batch.places - 1)
-        return functional.cross_entropy(before, targets, reduction="none")
+        exact = faultless(before, targets, batch.places // text.labels.shape[1], text.labels.shape[0])
+        return functional.cross_entropy(before, targets, reduction="none"), {"exact": exact}
 
     def _chat(self) -> Chat:
         chat = self.vlm.chat(plain=self.config.plain)
@@ -183,10 +186,9 @@ class Pretraining:
         turns = tuple(exchanges(said, config.exchanges) for said in rows.turns)
         if config.sight == "images":
             return TextRows(rows.names, turns, rows.images, rows.ids)
-        if config.sight == "words":
-            told = [next(turn.text for turn in said if turn.speaker == "gpt") for said in rows.turns]
-            turns = tuple(_worded(said, text) for said, text in zip(turns, told, strict=True))
-        return TextRows(rows.names, turns, rows.images[:, :0], rows.ids)
+        told = (next(turn.text for turn in said if turn.speaker == "gpt") for said in rows.turns)
+        instead = tuple(told) if config.sight == "words" else ()
+        return TextRows(rows.names, turns, rows.images[:, :0], rows.ids, instead)
 
 
 def exchanges(turns: Sequence[Turn], which: str) -> tuple[Turn, ...]:
@@ -219,6 +221,19 @@ def learned(labels: NDArray[np.int64], *, by_answer: bool) -> tuple[NDArray[np.i
     return places, (1 / (len(lengths) * lengths[run])).astype(np.float32)
 
 
+def faultless(logits: Tensor, targets: Tensor, rows: Tensor, count: int) -> Tensor:
+    """Return the share () of rows whose likeliest ids are all right, each told the true ones before it.
+
+    Args:
+        logits: (M, V).
+        targets: (M,) ids.
+        rows: (M,) number of the row that each belongs to.
+        count: rows.
+    """
+    wrong = (logits.detach().argmax(dim=-1) != targets).float()
+    return (logits.new_zeros(count).index_add(0, rows, wrong) == 0).float().mean()
+
+
 def check_parts(config: PretrainConfig) -> None:
     """Refuse parts that do not exist or cannot learn together.
 
@@ -237,7 +252,3 @@ def check_parts(config: PretrainConfig) -> None:
         )
     if config.sight != "images" and set(config.parts) & {"vision", "projector"}:
         raise ConfigError(f"a stage that sees {config.sight} instead of images can teach the lm only.")
-
-
-def _worded(turns: Sequence[Turn], text: str) -> tuple[Turn, ...]:
-    return tuple(Turn(turn.speaker, turn.text.replace(IMAGE, text)) for turn in turns)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sinew.core.errors import ConfigError
 from sinew.models.language import Block
@@ -14,6 +13,10 @@ from sinew.models.pixels import HALVES, Pixels, Preprocess
 
 if TYPE_CHECKING:
     from sinew.models.vlm_config import StemConfig
+
+
+SPREAD = 0.5
+"""Deviation of a row's and of a column's position at first; tokens of the stem are about as large."""
 
 
 class TokenEncoder(Protocol):
@@ -36,8 +39,8 @@ class TokenEncoder(Protocol):
 class StemVision(nn.Module):
     """A vision transformer over a convolutional stem (Xiao 2021, arXiv:2106.14881).
 
-    Differs from the paper in its norms (groups, which need no batch) and in its positions, which begin as sines of row
-    and column and are learned further.
+    Differs from the paper in its norms (of each channel of an image, which need no batch) and in its positions, which
+    begin at random for each row and column and are learned further.
 
     Args:
         config: its sizes.
@@ -65,6 +68,9 @@ class StemVision(nn.Module):
             nn.Conv2d(narrow, wide, 3, stride=2, padding=1),
             nn.InstanceNorm2d(wide, affine=True),
             nn.GELU(),
+            nn.Conv2d(wide, wide, 3, padding=1),
+            nn.InstanceNorm2d(wide, affine=True),
+            nn.GELU(),
             nn.Conv2d(wide, config.width, config.patch // 4, stride=config.patch // 4),
         )
         self.position = nn.Parameter(positions_2d(side, config.width))
@@ -83,10 +89,10 @@ class StemVision(nn.Module):
 
 
 def positions_2d(side: int, width: int) -> Tensor:
-    """Return sines and cosines of row and column (side^2, width), half of the width each (Dosovitskiy 2021, app. D)."""
-    quarter = width // 4
-    rates = 100.0 ** -(torch.arange(quarter) / max(1, quarter))
-    angles = torch.arange(side)[:, None] * rates
-    waves = torch.cat([angles.sin(), angles.cos()], dim=1)
-    both = torch.cat([waves.repeat_interleave(side, 0), waves.repeat(side, 1)], dim=1)
-    return functional.pad(both, (0, width - both.shape[1]))
+    """Return positions (side^2, width) drawn at random: one of the row plus one of the column.
+
+    Slow sines hardly tell a cell from its neighbour, so that attention is long in finding a place; random vectors of
+    this width stand almost at right angles.
+    """
+    rows, columns = SPREAD * torch.randn(2, side, width)
+    return rows.repeat_interleave(side, 0) + columns.repeat(side, 1)

@@ -46,13 +46,13 @@ WORDS = 600
 def chains() -> dict[str, tuple[Stage, ...]]:
     """Return the stages of each arm, the last of each to be made as long as the whole chain costs."""
     read, align, answer = stages_of(preset("small"))
-    everything = dataclasses.replace(answer.recipe, parts=("vision", "projector", "lm"))
+    alike = dataclasses.replace(answer, optim=dataclasses.replace(answer.optim, parts=None))  # nothing to be kept
     words = dataclasses.replace(answer.recipe, parts=("lm",), sight="words", exchanges="rest")
     questions = dataclasses.replace(answer.recipe, exchanges="rest")
     return {
         CHAIN: (read, align, answer),
-        ALONE: (dataclasses.replace(answer, recipe=everything),),
-        "without 0a": (align, answer),
+        ALONE: (alike,),
+        "without 0a": (align, alike),
         "without 1a": (read, answer),
         "with 0b": (read, Stage("0b words", WORDS, words, answer.optim), align, answer),
         "without captions in 1b": (read, align, dataclasses.replace(answer, recipe=questions)),

@@ -43,11 +43,13 @@ def embedded_stages(lr: float) -> tuple[Stage, ...]:
     optim = OptimConfig(lr=2 / 3 * lr, weight_decay=0.01, warmup=0.03, final=0.03, ema=0.0)
     read = PretrainConfig(data="captions", parts=("vision", "reader"), exchanges="first", plain=True, batch=32)
     align = PretrainConfig(data="captions", parts=("projector",), exchanges="first", batch=32)
-    answer = PretrainConfig(parts=("projector", "lm"), apart=6, balance="answer", batch=16)
+    answer = PretrainConfig(parts=("vision", "projector", "lm"), apart=6, batch=16)
+    # What the encoder can read already is worth more than what a random language model asks of it at first.
+    gently = dataclasses.replace(optim, lr=lr / 2, parts={"policy.vision": 0.2})
     return (
-        Stage("0a read", 1400, read, optim),
+        Stage("0a read", 1800, read, optim),
         Stage("1a align", 100, align, optim),
-        Stage("1b instruct", 1800, answer, dataclasses.replace(optim, lr=lr / 2)),
+        Stage("1b instruct", 1400, answer, gently),
     )
 
 

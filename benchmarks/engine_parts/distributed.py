@@ -40,18 +40,8 @@ def rows(quick: bool) -> Iterator[Row]:  # noqa: FBT001  (asked of every part)
         yield from against_one(place, store, single)
         for parallel in ("ddp", "fsdp2"):
             yield killed(place, store, parallel, kills=1 if quick else KILLS)
-        for parallel in ("ddp", "fsdp2"):
+        for parallel in ("ddp", "fsdp2", "zero3"):
             yield bad_row(place, store, parallel)
-        yield Row(
-            what="ZeRO-3 x 2 against one process, 50 updates in fp32: largest difference of the loss",
-            value=None,
-            unit="",
-            bar="<= 1e-4, local parameters fewer",
-            command=COMMAND,
-            note="training does not go through DeepSpeed yet and refuses a launcher that was told to; version 0.19.8 "
-            "starts here and trains a small module by ZeRO-3 in two CPU processes, but fails on parameters that are "
-            "single numbers, as policies have one, and writes pickles",
-        )
 
 
 def against_one(place: Path, store: Path, single: dict[str, Any]) -> Iterator[Row]:
@@ -59,7 +49,7 @@ def against_one(place: Path, store: Path, single: dict[str, Any]) -> Iterator[Ro
     wanted = losses(place / "single")
     run(place / "pieces", store, "none", accumulate=2)
     apart = max(abs(one - two) for one, two in zip(wanted, losses(place / "pieces"), strict=True))
-    for parallel, name in (("ddp", "DDP"), ("fsdp2", "FSDP2")):
+    for parallel, name in (("ddp", "DDP"), ("fsdp2", "FSDP2"), ("zero2", "ZeRO-2"), ("zero3", "ZeRO-3")):
         found = run(place / parallel, store, parallel)
         gap = max(abs(one - two) for one, two in zip(wanted, losses(place / parallel), strict=True))
         yield Row(
@@ -74,10 +64,10 @@ def against_one(place: Path, store: Path, single: dict[str, Any]) -> Iterator[Ro
             f"that cuts the batch in two is {apart:.1g} from itself",
         )
         full = single["parameters"][0]
-        if parallel == "fsdp2":
+        if parallel in ("fsdp2", "zero3"):
             share = max(found["parameters"]) / full
             yield Row(
-                what="FSDP2 x 2: most parameters on a rank, of all",
+                what=f"{name} x 2: most parameters on a rank, of all",
                 value=round(share, 3),
                 unit="",
                 bar="< 1",

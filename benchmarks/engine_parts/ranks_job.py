@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from sinew.core.types import Batch, Cursor
 from sinew.data.config import AugmentConfig
 from sinew.data.store import Store
 from sinew.data.windows import Windows
-from sinew.engine.config import LoopConfig
+from sinew.engine.config import LoopConfig, Parallel
 from sinew.engine.distributed import joined, world
 from sinew.engine.trainer import Trainer
 from sinew.presets import PRESETS
@@ -50,10 +50,12 @@ class Watched:
             yield batch
 
 
-def build(place: Path, *, parallel: str, augment: bool, updates: int, accumulate: int) -> BehaviourCloning:
+def build(
+    place: Path, *, parallel: Parallel | Literal["none"], augment: bool, updates: int, accumulate: int
+) -> BehaviourCloning:
     """Return behaviour cloning as the first run does it at its smallest size."""
     config = PRESETS["tabletop"]("tiny")
-    shared = "fsdp2" if parallel == "fsdp2" else None
+    shared = None if parallel == "none" else parallel
     # A rate at which rounding stays rounding: at that of the preset, 50 updates make 1e-3 of it.
     optim = dataclasses.replace(config.optim, parallel=shared, lr=5e-4, accumulate=accumulate)
     config = dataclasses.replace(config, optim=optim, device="cpu")

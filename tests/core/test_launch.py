@@ -27,7 +27,14 @@ def test_a_launcher_of_one_machine_need_not_say_local_ranks() -> None:
 def test_what_accelerate_was_told_is_known() -> None:
     found = launched({**TORCHRUN, "ACCELERATE_USE_FSDP": "true", "ACCELERATE_MIXED_PRECISION": "bf16"})
     assert (found.strategy, found.precision) == ("fsdp", "bf16")
-    assert launched({"ACCELERATE_USE_DEEPSPEED": "true"}).strategy == "deepspeed"
+
+
+def test_a_stage_of_deepspeed_is_known_and_what_is_beside_it_is_told() -> None:
+    words = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}
+    plain = {"ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "none"}
+    assert launched({**words, **plain}).strategy == "zero3"
+    assert "offload_param_device nvme" in launched({**words, **plain, next(iter(plain)): "nvme"}).strategy
+    assert launched({"ACCELERATE_USE_DEEPSPEED": "true"}).strategy == "DeepSpeed of zero_stage none"
 
 
 def test_one_process_where_accelerate_was_told_several_is_refused() -> None:

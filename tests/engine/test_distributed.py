@@ -23,9 +23,7 @@ from recipes.line_world import demonstrations
 from sinew.core.errors import ConfigError
 from sinew.data.store import Store
 from sinew.engine.codec import read_tree
-from sinew.engine.config import OptimConfig
 from sinew.engine.distributed import Vote, World, joined, world
-from sinew.engine.optim import Optim
 from sinew.engine.track import read_rows
 
 KINDS = ("ddp", "fsdp2")
@@ -174,11 +172,6 @@ def test_alone_everything_is_there_and_nothing_waits() -> None:
         assert list(ranks.waves([1, 2], lambda jobs: [2 * job for job in jobs])) == [2, 4]
         assert Vote(ranks)(True, last=False)
         ranks.require_same("answer", 42)
-
-
-def test_shards_need_somebody_to_share_with() -> None:
-    with pytest.raises(ConfigError, match="torchrun"):
-        Optim(torch.nn.Linear(1, 1), OptimConfig(parallel="fsdp2"), 10)
 
 
 def test_ranks_that_disagree_are_refused_with_both_sides(together: Path) -> None:

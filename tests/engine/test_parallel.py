@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from sinew.core.errors import ConfigError
 from sinew.core.launch import Launch
-from sinew.engine.parallel import agreed, check_precision
+from sinew.engine.config import Parallel
+from sinew.engine.parallel import agreed, check_precision, share
 
 
 def test_the_launcher_may_choose_fsdp2() -> None:
@@ -15,14 +17,26 @@ def test_the_launcher_may_choose_fsdp2() -> None:
     assert agreed(Launch(size=2), None) is None
 
 
+@pytest.mark.parametrize("stage", ["zero2", "zero3"])
+def test_the_launcher_may_choose_a_stage_of_zero(stage: Parallel) -> None:
+    assert agreed(Launch(size=2, strategy=stage), None) == stage
+    assert agreed(Launch(size=2), stage) == agreed(Launch(size=2, strategy=stage), stage) == stage
+
+
 def test_a_launcher_that_contradicts_the_setting_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"FSDP, --optim\.parallel says ddp"):
+    with pytest.raises(ConfigError, match=r"told fsdp2, --optim\.parallel says ddp"):
         agreed(Launch(size=2, strategy="fsdp"), "ddp")
 
 
-def test_deepspeed_is_refused_with_what_to_use() -> None:
-    with pytest.raises(ConfigError, match=r"fsdp2\.yaml"):
-        agreed(Launch(size=2, strategy="deepspeed"), None)
+def test_what_is_not_done_of_deepspeed_is_refused_with_what_is() -> None:
+    with pytest.raises(ConfigError, match=r"zero_stage 3, offload_param_device cpu.*deepspeed_zero3\.yaml"):
+        agreed(Launch(size=2, strategy="DeepSpeed of zero_stage 3, offload_param_device cpu"), None)
+
+
+@pytest.mark.parametrize("parallel", ["fsdp2", "zero2", "zero3"])
+def test_shards_need_somebody_to_share_with(parallel: Parallel) -> None:
+    with pytest.raises(ConfigError, match=f"{parallel}: this is one process.*torchrun"):
+        share(nn.Linear(1, 1), parallel)
 
 
 @pytest.mark.parametrize(("told", "precision"), [("", "bf16"), ("no", None), ("no", "fp32"), ("bf16", "bf16")])

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from sinew.core.errors import ConfigError
 from sinew.core.machine import num_cores
 
+DEEPSPEED_WORDS = ("offload_optimizer_device", "offload_param_device", "config_file")
+"""Of what ``accelerate launch`` is told about DeepSpeed, that which must not be said."""
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -20,7 +23,8 @@ class Launch:
         local_rank: rank among those of this machine.
         local_size: processes on this machine.
         restarts: how often an elastic launcher has started them again.
-        strategy: how ``accelerate launch`` was told to share weights: "fsdp", "deepspeed", or "" for no word on it.
+        strategy: how ``accelerate launch`` was told to share weights: "fsdp", "zero2" and so on, "" for no word on
+            it, else in its words.
         precision: that it was told to compute in: "no", "bf16", "fp16", "fp8", or "" for no word on it.
     """
 
@@ -48,7 +52,7 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
         ConfigError: the launcher's words do not fit together.
     """
     found = os.environ if environment is None else environment
-    strategy = next((name for name in ("fsdp", "deepspeed") if _on(found.get(f"ACCELERATE_USE_{name.upper()}"))), "")
+    strategy = _strategy(found)
     precision = found.get("ACCELERATE_MIXED_PRECISION", "")
     if "RANK" not in found and "WORLD_SIZE" not in found:
         if precision and "MASTER_ADDR" in found:
@@ -69,6 +73,18 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     restarts = found.get("TORCHELASTIC_RESTART_COUNT", "0")
     again = int(restarts) if restarts.isdigit() else 0
     return Launch(rank, size, local_rank, local_size, again, strategy, precision)
+
+
+def _strategy(found: Mapping[str, str]) -> str:
+    """Return how ``accelerate launch`` was told to share weights; of DeepSpeed the stage alone, or all of it in words."""
+    if _on(found.get("ACCELERATE_USE_FSDP")):
+        return "fsdp"
+    if not _on(found.get("ACCELERATE_USE_DEEPSPEED")):
+        return ""
+    words = {name: found.get(f"ACCELERATE_DEEPSPEED_{name.upper()}", "none").lower() for name in DEEPSPEED_WORDS}
+    more = [f"{name} {word}" for name, word in words.items() if word not in ("none", "")]
+    stage = found.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "none")
+    return ", ".join([f"DeepSpeed of zero_stage {stage}", *more]) if more or stage not in ("2", "3") else f"zero{stage}"
 
 
 def _on(word: str | None) -> bool:

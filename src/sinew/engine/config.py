@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Precision = Literal["fp32", "bf16"]
-Parallel = Literal["ddp", "fsdp2"]
+Parallel = Literal["ddp", "fsdp2", "zero2", "zero3"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class OptimConfig:
             network.vision; the longest that fits counts, and 0 freezes a part.
         accumulate: pieces that a batch is cut into, one after another in memory; the step is that of the whole batch.
         precision: bf16 computes in half the memory, with weights, averages and losses in fp32.
-        parallel: how processes that train together share the weights: "ddp", everyone has all, or "fsdp2", everyone has
-            a shard; None means ddp. A run may go on with another.
+        parallel: how processes that train together share the weights: "ddp", everyone has all; "fsdp2", everyone has a
+            shard; "zero2" and "zero3", DeepSpeed's ZeRO; None means ddp. A run may go on with another.
 
     A setting that is None is as if it did not exist.
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +15,10 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from sinew.core.errors import TrainingError
+from sinew.engine.acting import WholeCopy, blocks
+from sinew.engine.config import OptimConfig
 from sinew.engine.distributed import world
-from sinew.engine.sharing import Entry
+from sinew.engine.sharing import Entry, require_same_weights
 
 
 class Shards:
@@ -32,9 +32,9 @@ class Shards:
 
     def __init__(self, module: nn.Module) -> None:
         self.module, self.ranks = module, world()
-        self.skeleton = skeleton(module)
-        self._filled: nn.Module | None = None
-        self._check(module)
+        self.parted = True
+        self._copy = WholeCopy(module)
+        require_same_weights(module)
         # A loss term is a view of the rows' losses; nobody changes one in place.
         warnings.filterwarnings("ignore", message=".*FSDP2-wrapped module .* returned a view tensor.*")
         device = next(module.parameters()).device
@@ -83,6 +83,9 @@ class Shards:
         dist.all_reduce(square)
         return square.sqrt()
 
+    def stepper(self, adamw: torch.optim.AdamW, config: OptimConfig) -> None:
+        """Return nobody: AdamW itself steps."""
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the parts."""
         return {name: _local(item).detach() for name, item in self.every.items()}
@@ -101,6 +104,10 @@ class Shards:
         chunks, part = value.chunk(self.ranks.size), self.sharded[name].to_local()
         return chunks[self.ranks.rank] if self.ranks.rank < len(chunks) else torch.empty_like(part)
 
+    def state(self) -> dict[str, Tensor]:
+        """Return the module's ``state_dict`` as it is saved."""
+        return self.module.state_dict()
+
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Load this rank's part of it."""
         known = self.every
@@ -111,19 +118,7 @@ class Shards:
     def whole(self, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
         """Gather one parameter after another into a copy in the CPU memory of rank 0; it is always the same object."""
         parts = {**self.tensors(), **(tensors or {})}
-        if self._filled is None:
-            self._filled = copy.deepcopy(self.skeleton)
-            if self.ranks.is_main:
-                self._filled.to_empty(device="cpu")
-        filled = dict(self._filled.named_parameters())
-        for name, part in parts.items():
-            full = cast("DTensor", self.stored(name, part)).full_tensor() if name in self.sharded else part
-            if self.ranks.is_main:
-                filled[name].copy_(full)
-        if self.ranks.is_main:
-            for target, source in zip(self._filled.buffers(), self.module.buffers(), strict=True):
-                target.copy_(source)
-        return self._filled.requires_grad_(requires_grad=False).eval()
+        return self._copy.fill((name, self._full(name, part)) for name, part in parts.items())
 
     def verify(self) -> str:
         """Check that torch shards it, and that this rank really has less than all."""
@@ -143,37 +138,10 @@ class Shards:
         whole = self.every[name]
         return whole if name not in self.sharded else nn.Parameter(_local(whole).detach())
 
-    def _check(self, module: nn.Module) -> None:
-        """Refuse weights that differ."""
-        name = type(module).__name__
-        sums = repr([float(parameter.detach().double().sum()) for parameter in module.parameters()])
-        digest = hashlib.sha256(sums.encode()).hexdigest()[:12]
-        self.ranks.require_same(f"{name}: digest of its weights before they are sharded", digest)
+    def _full(self, name: str, part: Tensor) -> Tensor:
+        return cast("DTensor", self.stored(name, part)).full_tensor() if name in self.sharded else part
 
 
 def _local(tensor: Tensor) -> Tensor:
     """Return this rank's part of a tensor; of one that every rank has, all."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def skeleton(module: nn.Module) -> nn.Module:
-    """Return a copy of a module on the ``meta`` device: its shapes, no numbers, no memory."""
-    tensors = [*module.parameters(), *module.buffers()]
-    empty = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
-    kept = {
-        key: nn.Parameter(empty[key], requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
-        for tensor, (key, new) in zip(tensors, empty.items(), strict=True)
-    }
-    return copy.deepcopy(module, cast("dict[int, Any]", kept))
-
-
-def blocks(module: nn.Module) -> list[nn.Module]:
-    """Return the layers that are gathered one at a time: the members of lists of modules of one class with weights."""
-    found: list[nn.Module] = []
-    for group in module.modules():
-        members = list(group) if isinstance(group, nn.ModuleList) else []
-        alike = len({type(member) for member in members}) == 1 and len(members) > 1
-        if alike and all(any(True for _ in member.parameters()) for member in members):
-            found += members
-    inner = {id(part) for block in found for part in block.modules() if part is not block}
-    return [block for block in found if id(block) not in inner]

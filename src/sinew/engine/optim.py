@@ -84,6 +84,7 @@ class Optim:
         fused = device.type in {"cpu", "cuda"}
         self.adamw = torch.optim.AdamW(groups, lr=config.lr, fused=fused, foreach=False if fused else None)
         self.fused = fused
+        self.stepper = self.sharing.stepper(self.adamw, config)
         self.waits = device.type not in {"cuda", "meta"}
         """Whether the host looks at the gradient norm before stepping, which costs nothing on a CPU."""
         self.parts = parts_of(module)
@@ -128,7 +129,7 @@ class Optim:
         for group, factor in zip(self.adamw.param_groups, self._factors, strict=True):
             group["lr"] = rate * factor
         self.num_steps += 1
-        if not (self.waits and bool(self._bad)):
+        if self.stepper is not None or not (self.waits and bool(self._bad)):
             self._apply(norm, gradients)
         return norm
 
@@ -139,6 +140,10 @@ class Optim:
     def acting(self) -> nn.Module:
         """Return the module with all its weights; every rank must ask, and where they are shards rank 0 gets a copy."""
         return self.sharing.whole()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the module's ``state_dict`` as it is saved, whole or as shards; every rank must ask."""
+        return self.sharing.state()
 
     def load_weights(self, state: Mapping[str, Any]) -> None:
         """Take weights back into the module, whole or as the ranks' shards."""
@@ -158,7 +163,9 @@ class Optim:
     def state_dict(self) -> dict[str, Any]:
         """Return moments, schedule position and counters."""
         return {
-            "adamw": self._moments(self.adamw.state_dict(), self.sharing.stored),
+            "adamw": self._moments(self.adamw.state_dict(), self.sharing.stored)
+            if self.stepper is None
+            else self.stepper.state_dict(),
             "num_steps": self.num_steps,
             "bad_run": self.bad_run.clone(),
             "bad_total": self.bad_total.clone(),
@@ -166,7 +173,10 @@ class Optim:
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take the state back."""
-        self.adamw.load_state_dict(self._moments(state["adamw"], self.sharing.own))
+        if self.stepper is None:
+            self.adamw.load_state_dict(self._moments(state["adamw"], self.sharing.own))
+        else:
+            self.stepper.load_state_dict(state["adamw"])
         self.num_steps = state["num_steps"]
         self.bad_run.copy_(state["bad_run"])
         self.bad_total.copy_(state["bad_total"])
@@ -183,21 +193,26 @@ class Optim:
 
     def _backward(self, loss: Tensor | Sequence[Callable[[], Tensor]]) -> Tensor:
         """Go backward through the loss or through all of its summands; return it, detached."""
+        backward = Tensor.backward if self.stepper is None else self.stepper.backward
         if isinstance(loss, Tensor):
-            loss.backward()
+            backward(loss)
             return loss.detach()
         found: list[Tensor] = []
         for number, part in enumerate(loss, 1):
             with self.sharing.syncing(now=number == len(loss)):
                 with self.precise():
                     summand = part()
-                summand.backward()
+                backward(summand)
             found.append(summand.detach())
         return found[0] if len(found) == 1 else torch.stack(found).sum()
 
     def _apply(self, norm: Tensor, gradients: list[Tensor]) -> None:
         clip = self.config.clip
         self._shrunk = (norm / clip).clamp_(min=1.0) if clip > 0 else None
+        if self.stepper is not None:
+            shrunk = torch.ones_like(norm) if self._shrunk is None else self._shrunk
+            self.stepper.step(gradients, shrunk.masked_fill(self._bad > 0, math.nan))
+            return
         if self.fused:
             # GradScaler's protocol: the fused kernel divides by grad_scale and does nothing where found_inf is 1.
             vars(self.adamw)["grad_scale"] = self._shrunk
@@ -266,7 +281,7 @@ class Ema:
         self.decay = decay
         self.num_updates = 0
         self._trained = module
-        self._shards = None if sharing is None or sharing.mesh is None else sharing
+        self._shards = sharing if sharing is not None and sharing.parted else None
         parts = {name: item.detach() for name, item in module.named_parameters()}
         if self._shards is None:
             self._average = copy.deepcopy(module).requires_grad_(requires_grad=False).eval()
@@ -303,7 +318,7 @@ class Ema:
         if self._shards is None:
             return {"num_updates": self.num_updates, "average": self.module().state_dict()}
         averages = {name: self._shards.stored(name, part) for name, part in self._parts.items()}
-        return {"num_updates": self.num_updates, "average": {**self._trained.state_dict(), **averages}}
+        return {"num_updates": self.num_updates, "average": {**self._shards.state(), **averages}}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:

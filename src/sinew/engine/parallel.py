@@ -16,19 +16,24 @@ def share(module: nn.Module, parallel: Parallel | None) -> Sharing:
     """Return how this module is shared: alone not at all, else as asked for, by DDP where nobody asked.
 
     Raises:
-        ConfigError: FSDP2 is asked for and there is nobody to share with, or the launcher was told something else.
+        ConfigError: shards are asked for and there is nobody to share with, or the launcher was told something else.
     """
     parallel = agreed(launched(), parallel)
+    if parallel in (None, "ddp"):
+        return Whole(module)
+    if world().alone:
+        raise ConfigError(
+            f"--optim.parallel {parallel}: this is one process, with nobody to share the weights with. "
+            "Start several: torchrun --nproc-per-node 2 -m sinew train ..."
+        )
+    # Imported here: torch's part takes most of a second, DeepSpeed several.
     if parallel == "fsdp2":
-        if world().alone:
-            raise ConfigError(
-                "--optim.parallel fsdp2: this is one process, with nobody to share the weights with. "
-                "Start several: torchrun --nproc-per-node 2 -m sinew train ..."
-            )
-        from sinew.engine.fsdp import Shards  # torch's part of it takes most of a second to import
+        from sinew.engine.fsdp import Shards
 
         return Shards(module)
-    return Whole(module)
+    from sinew.engine.zero import Zero
+
+    return Zero(module, stage=2 if parallel == "zero2" else 3)
 
 
 def agreed(launch: Launch, parallel: Parallel | None) -> Parallel | None:
@@ -37,14 +42,18 @@ def agreed(launch: Launch, parallel: Parallel | None) -> Parallel | None:
     Raises:
         ConfigError: they contradict each other, or the launcher was told what is not done here.
     """
-    if launch.strategy == "deepspeed":
+    words: dict[str, Parallel] = {"fsdp": "fsdp2", "zero2": "zero2", "zero3": "zero3"}
+    told = words.get(launch.strategy)
+    if launch.strategy and told is None:
         raise ConfigError(
-            "accelerate launch was told to use DeepSpeed, which training here does not go through. What ZeRO-3 does, "
-            "FSDP2 does: accelerate launch --config_file config/fsdp2.yaml -m sinew train ..."
+            f"accelerate launch was told {launch.strategy}, which training here does not do. It does ZeRO stage 2 and "
+            "3 without offloading and without a deepspeed_config_file: config/deepspeed_zero3.yaml"
         )
-    if launch.strategy == "fsdp" and parallel == "ddp":
-        raise ConfigError("accelerate launch was told to use FSDP, --optim.parallel says ddp. Leave one of them out.")
-    return "fsdp2" if launch.strategy == "fsdp" else parallel
+    if told and parallel not in (None, told):
+        raise ConfigError(
+            f"accelerate launch was told {told}, --optim.parallel says {parallel}. Leave one of them out."
+        )
+    return told or parallel
 
 
 def check_precision(launch: Launch, precision: Precision | None) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sinew.core.errors import ConfigError
 from sinew.core.types import Stateful
 from sinew.engine import rng
 from sinew.engine.distributed import world
@@ -21,8 +22,14 @@ def verified(optims: Mapping[str, Stateful], note: Callable[[str], None]) -> Dev
     """Check how every optimiser's module is shared, and say so; return the mesh of the ranks where they hold shards.
 
     Raises:
+        ConfigError: DeepSpeed has one of several.
         TrainingError: it is not shared as asked for, or the ranks disagree.
     """
+    if len(optims) > 1 and any(isinstance(item, Optim) and item.stepper is not None for item in optims.values()):
+        raise ConfigError(
+            f"this recipe has {len(optims)} optimisers ({', '.join(optims)}), and DeepSpeed's engine is made for one: "
+            "what one of them does would be reduced for the other too. Use --optim.parallel fsdp2 or ddp."
+        )
     mesh: DeviceMesh | None = None
     for optim in optims.values():
         if isinstance(optim, Optim):

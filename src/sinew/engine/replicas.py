@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sinew.core.errors import TrainingError
+from sinew.engine.config import OptimConfig
 from sinew.engine.distributed import world
 from sinew.engine.sharing import Entry
 
@@ -24,6 +25,7 @@ class Whole:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.mesh: DeviceMesh | None = None
+        self.parted = False
         trained = {name: item for name, item in module.named_parameters() if item.requires_grad}
         self.names, self.parameters = list(trained), list(trained.values())
         self._called = False
@@ -68,6 +70,9 @@ class Whole:
         """Return their norm; as every rank has the same ones, it need not ask the others."""
         return torch.nn.utils.get_total_norm(gradients)
 
+    def stepper(self, adamw: torch.optim.AdamW, config: OptimConfig) -> None:
+        """Return nobody: AdamW itself steps."""
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the parameters."""
         return {name: parameter.detach() for name, parameter in self.module.named_parameters()}
@@ -79,6 +84,10 @@ class Whole:
     def own(self, name: str, value: Tensor) -> Tensor:
         """Return it as it is."""
         return value
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the module's ``state_dict``."""
+        return self.module.state_dict()
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Load it."""

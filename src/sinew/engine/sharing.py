@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 
+from sinew.engine.distributed import world
+
 if TYPE_CHECKING:
+    import torch
     from torch.distributed.device_mesh import DeviceMesh
+
+    from sinew.engine.config import OptimConfig
 
 
 class Sharing(Protocol):
@@ -19,13 +25,19 @@ class Sharing(Protocol):
         module: what is trained.
         names: of the module's trained parameters.
         parameters: what the optimiser steps on this rank, in the order of the names.
-        mesh: of the ranks, where each holds a part of every parameter; None where all of it is here.
+        mesh: of the ranks, where torch's distributed tensors hold the parts; else None.
+        parted: whether each rank holds a part of every parameter only.
     """
 
     module: nn.Module
     mesh: DeviceMesh | None
+    parted: bool
     names: list[str]
     parameters: list[nn.Parameter]
+
+    def stepper(self, adamw: torch.optim.AdamW, config: OptimConfig) -> Stepper | None:
+        """Return what goes backward and steps in place of AdamW alone, if anything does."""
+        ...
 
     def call(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401  (whatever the method takes and returns)
         """Call a method of the module so that gradients of what it returns become those of all ranks."""
@@ -59,6 +71,10 @@ class Sharing(Protocol):
         """Return this rank's part of a value of the size of a parameter, stored or whole."""
         ...
 
+    def state(self) -> dict[str, Tensor]:
+        """Return the module's ``state_dict`` in the form in which checkpoints keep it; every rank must ask."""
+        ...
+
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take the module's ``state_dict`` back, stored or whole."""
         ...
@@ -80,6 +96,26 @@ class Sharing(Protocol):
         ...
 
 
+class Stepper(Protocol):
+    """What steps in place of AdamW alone."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Go backward."""
+        ...
+
+    def step(self, gradients: Sequence[Tensor], shrunk: Tensor) -> None:
+        """Divide the gradients by a number and step; not finite, it says that nothing may change."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what AdamW's would be in one process; every rank must ask."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Take it back."""
+        ...
+
+
 class Entry(nn.Module):
     """Calls any method of a module through ``forward``, where the wrappers of torch and DeepSpeed listen."""
 
@@ -90,3 +126,14 @@ class Entry(nn.Module):
     def forward(self, name: str, *arguments: Any) -> Any:  # noqa: ANN401
         """Return what the method of that name returns."""
         return getattr(self.module, name)(*arguments)
+
+
+def require_same_weights(module: nn.Module) -> None:
+    """Refuse weights that differ between ranks, before they are shared.
+
+    Raises:
+        TrainingError: with digests of both.
+    """
+    sums = repr([float(parameter.detach().double().sum()) for parameter in module.parameters()])
+    digest = hashlib.sha256(sums.encode()).hexdigest()[:12]
+    world().require_same(f"{type(module).__name__}: digest of its weights before they are sharded", digest)

@@ -246,7 +246,7 @@ class Trainer(Generic[BatchT]):
         row |= {"lr" if alone else f"lr/{name}": optim.lr for name, optim in optims.items()}
         row["skipped"] = int(sum(counts[: len(optims)]))
         row["elapsed_s"] = self.state.elapsed_s + time.perf_counter() - self._alive_since
-        row |= load(next(self.recipe.acting().parameters()).device)
+        row |= load(next(next(iter(self.recipe.modules.values())).parameters()).device)
         losses = mean_of_ranks(self._window.losses)
         spikes = self.spikes.judge(losses)
         if spikes:
@@ -345,4 +345,8 @@ class Trainer(Generic[BatchT]):
 
     def _modules(self) -> list[nn.Module]:
         trained = list(self.recipe.modules.values())
-        return trained if self._mesh is not None else [*trained, self.recipe.acting()]  # of shards it is a copy
+        return trained if self._parted else [*trained, self.recipe.acting()]  # of shards it is a copy
+
+    @property
+    def _parted(self) -> bool:
+        return any(isinstance(item, Optim) and item.sharing.parted for item in self.recipe.optims.values())

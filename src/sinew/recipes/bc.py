@@ -173,7 +173,7 @@ class BehaviourCloning:
             **draws,
             "num_updates": self.num_updates,
             "segments": list(self.segments),
-            "policy": self.policy.state_dict(),
+            "policy": self.optim.weights(),
             "optim": self.optim.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
         }

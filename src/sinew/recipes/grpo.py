@@ -163,7 +163,7 @@ class Grpo:
         """Return weights, averages, the first policy where it is held on to, optimiser and position."""
         return {
             "num_updates": self.num_updates,
-            "policy": self.policy.state_dict(),
+            "policy": self.optim.weights(),
             "optim": self.optim.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "reference": None if self.reference is None else self.reference.state_dict(),

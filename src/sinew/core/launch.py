@@ -76,7 +76,7 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
 
 
 def _strategy(found: Mapping[str, str]) -> str:
-    """Return how ``accelerate launch`` was told to share weights; of DeepSpeed the stage alone, or all of it in words."""
+    """Return how ``accelerate launch`` was told to share weights; of DeepSpeed its stage, or all in words."""
     if _on(found.get("ACCELERATE_USE_FSDP")):
         return "fsdp"
     if not _on(found.get("ACCELERATE_USE_DEEPSPEED")):

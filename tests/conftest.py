@@ -21,7 +21,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     """Return a function that exports the tiny policy with the head of that name; tracing takes seconds.
 
     It is done once, also where several processes run the tests. Only "mlp" has history and sentences of
-    any length, the others are as small as they can be.
+    any length, the others are as small as they can be; "gaussian" and "diffusion" remember three executed actions.
     """
     alone = "PYTEST_XDIST_WORKER" not in os.environ
     place = tmp_path_factory.mktemp("exported") if alone else tmp_path_factory.getbasetemp().parent / "exported"
@@ -29,12 +29,18 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
 
     @lru_cache
     def export(head: str) -> tuple[VLAPolicy, Path]:
+        import torch
+
         from sinew.deploy.artefact import is_artefact
         from sinew.deploy.onnx import export_onnx
+        from sinew.models.config import LstmConfig
         from toy_policy import SMALL, tiny_policy
 
         least = {"history": 1, "language": dataclasses.replace(SMALL.language, max_tokens=1)}
-        policy = tiny_policy(head, **({} if head == "mlp" else least))
+        past = LstmConfig(ticks=3, width=8) if head in ("gaussian", "diffusion") else None
+        policy = tiny_policy(head, **({} if head == "mlp" else least), previous=past)
+        if policy.before is not None:
+            torch.nn.init.normal_(policy.before.leave.weight, std=0.3)
         with (place / f"{head}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not is_artefact(place / head):

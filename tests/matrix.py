@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sinew.core.types import Batch, NumpyObservation
-from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PROJECTORS, VISION, GroundingConfig, PolicyConfig
+from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PREVIOUS, PROJECTORS, VISION, GroundingConfig, PolicyConfig
 from sinew.models.encoder_config import ResnetSizes, TextSizes, VitSizes
 from sinew.models.policy import VLAPolicy
 from sinew.models.text_encoders import tokenizer_of
@@ -28,10 +28,12 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "fusion": (NONE, *FUSIONS),
     "projector": (NONE, *PROJECTORS),
     "language": tuple(LANGUAGE),
+    "previous": (NONE, *PREVIOUS),
 }
 """Names of every part, by the setting of ``PolicyConfig`` that holds it."""
 KINDS: Mapping[str, Mapping[str, type[Any]]] = {
-    "vision": VISION, "head": HEADS, "fusion": FUSIONS, "projector": PROJECTORS, "language": LANGUAGE
+    "vision": VISION, "head": HEADS, "fusion": FUSIONS, "projector": PROJECTORS, "language": LANGUAGE,
+    "previous": PREVIOUS,
 }  # fmt: skip
 UNFIT = {
     frozenset({("fusion", NONE), ("projector", "perceiver")}): "perceiver projector leaves latents",
@@ -55,7 +57,7 @@ UNFIT = {
 """Pairs that are refused, and what is said."""
 TINY: Mapping[str, Any] = {
     "channels": (4, 6, 6), "patch": 4, "width": 16, "layers": 1, "heads": 2, "max_tokens": 8, "hidden": (16,),
-    "keypoints": 3, "steps": 2, "readouts": 2, "tokens": 2, "latents": 3,
+    "keypoints": 3, "steps": 2, "readouts": 2, "tokens": 2, "latents": 3, "ticks": 3,
 }  # fmt: skip
 RANDOM = {
     "resnet": ResnetSizes(image=16, stem=8, widths=(8, 16)),
@@ -97,14 +99,18 @@ def built(config: PolicyConfig) -> VLAPolicy:
     return policy
 
 
-def seen(ticks: int = 2) -> NumpyObservation:
-    """Return observations of four rows."""
+def seen(ticks: int = 2, previous: int = 0) -> NumpyObservation:
+    """Return observations of four rows, two of which have just begun."""
     now = look(4)
     images = {name: np.repeat(image, ticks, axis=1) for name, image in now.images.items()}
-    return dataclasses.replace(now, images=images, state=np.repeat(now.state, ticks, axis=1))
+    before = np.random.default_rng(3).normal(size=(4, previous, 2)).astype(np.float32) if previous else None
+    if before is not None:
+        before[:2, : previous - 1] = np.nan
+    state = np.repeat(now.state, ticks, axis=1)
+    return dataclasses.replace(now, images=images, state=state, prev_actions=before)
 
 
-def lesson(ticks: int = 2, horizon: int = 4) -> Batch[Tensor]:
+def lesson(ticks: int = 2, horizon: int = 4, previous: int = 0) -> Batch[Tensor]:
     """Return a batch of four rows to learn from, with the ends of chunks padded."""
     random = torch.Generator().manual_seed(1)
     actions = 0.2 * torch.rand(4, horizon, 2, generator=random) - 0.1
@@ -112,7 +118,7 @@ def lesson(ticks: int = 2, horizon: int = 4) -> Batch[Tensor]:
     is_pad = torch.zeros(4, horizon, dtype=torch.bool)
     is_pad[:2, 3:] = True
     goal = torch.randn(4, 1, generator=random)
-    return Batch(seen(ticks).map(torch.as_tensor), actions, is_pad, torch.ones(4), {"goal": goal})
+    return Batch(seen(ticks, previous).map(torch.as_tensor), actions, is_pad, torch.ones(4), {"goal": goal})
 
 
 def check(policy: VLAPolicy, directory: Path) -> None:
@@ -120,7 +126,7 @@ def check(policy: VLAPolicy, directory: Path) -> None:
     trained = {name: value for name, value in policy.named_parameters() if value.requires_grad}
     optimiser = torch.optim.SGD(trained.values(), lr=1e-3)
     horizon = policy.config.horizon
-    losses = policy.train().losses(lesson(policy.config.history, horizon))
+    losses = policy.train().losses(lesson_of(policy))
     assert all(loss.shape == (4,) and bool(loss.isfinite().all()) for loss in losses.values()), losses
     torch.stack(list(losses.values())).sum().backward()
     idle = [name for name, value in trained.items() if value.grad is None]
@@ -137,14 +143,20 @@ def check(policy: VLAPolicy, directory: Path) -> None:
     _on_meta(again)
 
 
+def lesson_of(policy: VLAPolicy) -> Batch[Tensor]:
+    """Return a batch of what this policy sees and predicts."""
+    shape = policy.config
+    return lesson(shape.history, shape.horizon, shape.num_previous)
+
+
 def _act(policy: VLAPolicy, noise: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     torch.manual_seed(2)
-    return policy.predict_action_chunk(seen(policy.config.history), noise)
+    return policy.predict_action_chunk(seen(policy.config.history, policy.config.num_previous), noise)
 
 
 def _on_meta(policy: VLAPolicy) -> None:
     bare = policy.to("meta")
-    batch = lesson(policy.config.history, policy.config.horizon).map(lambda array: array.to("meta"))
+    batch = lesson_of(policy).map(lambda array: array.to("meta"))
     assert bare.losses(batch)["action"].shape == (4,)
 
 

@@ -118,9 +118,9 @@ def test_top_level_has_at_most_forty_names() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_preset_reaches_at_most_130_settings(name: str) -> None:
-    """120 of a policy's run; one that teaches a vision-language model has its parts and its texts beside them."""
-    assert len(list(leaves(PRESETS[name]("small")))) <= 130
+def test_preset_reaches_at_most_135_settings(name: str) -> None:
+    """125 of a policy's run; one that teaches a vision-language model has its parts and its texts beside them."""
+    assert len(list(leaves(PRESETS[name]("small")))) <= 135
 
 
 @pytest.mark.parametrize("where", KINDS)

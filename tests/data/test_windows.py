@@ -271,3 +271,18 @@ def test_an_episode_can_be_walked_through_by_name(tmp_path: Path) -> None:
     assert windows.named(1) == ("train/2", "go 2")
     with pytest.raises(DataError, match="no episode 2 among these windows, which are of 2"):
         windows.frames_of(2)
+
+
+def test_previous_actions_are_those_executed_and_none_before_the_episode(tmp_path: Path) -> None:
+    episodes = [random_episode(number, 4) for number in range(2)]
+    store = store_of(tmp_path / "s", episodes)
+    windows = Windows([store], history=1, horizon=1).remembering(2)
+    before = windows.gather(np.arange(windows.num_frames)).obs.prev_actions
+    assert before is not None
+    begin = 0
+    for episode in episodes:
+        executed = np.concatenate([np.full((2, episode.spec.action_size), np.nan), episode.executed])
+        for tick in range(episode.num_frames):
+            np.testing.assert_array_equal(before[begin + tick], executed[tick : tick + 2].astype(np.float32))
+        begin += episode.num_frames
+    assert Windows([store], history=1, horizon=1).gather(np.array([0])).obs.prev_actions is None

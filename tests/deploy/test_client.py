@@ -7,11 +7,13 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from served import TIMEOUT_S, MeanPolicy, queued, serving
 from sinew.core.errors import SpecError
+from sinew.core.history import History, next_actions
 from sinew.core.rollout import run_episodes
-from sinew.core.types import NumpyObservation
+from sinew.core.types import NumpyObservation, Rows
 from sinew.deploy.client import RemoteError, RemotePolicy
 from toy import ToyConfig
 
@@ -114,3 +116,38 @@ def test_joined_keys_are_not_guessed() -> None:
     refused = pytest.raises(SpecError, match="joins a")
     with serving(keys=("state=a+b",)) as server, closing(remote(server.port)) as policy, refused:
         policy.select_action(seen(0.5))
+
+
+class Remembering(MeanPolicy):
+    """Moves on from where it was sent last, by the sum of what it executed lately."""
+
+    def __init__(self) -> None:
+        super().__init__(execute=2)
+        self.history = History(1, previous=3, actions=2)
+
+    def predict_action_chunk(self, obs: NumpyObservation) -> NDArray[np.float32]:
+        """Return (B, 3, 2)."""
+        assert obs.prev_actions is not None
+        chunk = super().predict_action_chunk(obs)
+        chunk[:, :, 0] += np.nansum(obs.prev_actions[..., 0], axis=1)[:, None] + 0.1 * np.isnan(obs.prev_actions).sum()
+        return chunk
+
+    def select_action(self, obs: NumpyObservation, rows: Rows = None) -> NDArray[np.float32]:
+        """Act as a local policy does."""
+        return next_actions(obs, rows, self.history, self.queue, self.predict_action_chunk)
+
+
+def test_a_remote_policy_is_told_what_was_executed_as_the_local_one_is() -> None:
+    world = ToyConfig(size=4).build(1)
+    ids = world.states("seen", "left", 2)
+    local = run_episodes(world, Remembering(), ids)
+    with serving(Remembering()) as server, closing(remote(server.port)) as policy:
+        assert policy.metadata["previous"] == 3
+        assert run_episodes(world, policy, ids) == local
+
+
+def test_a_client_that_does_not_say_what_was_executed_is_refused() -> None:
+    with serving(Remembering()) as server, closing(remote(server.port)) as policy:
+        policy.before = History(1)
+        with pytest.raises(RemoteError, match=r"no 'prev_actions' .* 3 actions executed before now.* NaN"):
+            policy.select_action(seen(0.0))

@@ -91,6 +91,17 @@ def test_without_faults_every_tick_is_the_policys_and_the_end_is_a_brake() -> No
     assert {command[1] for command in bench.robot.commands} == {1.0}  # the gripper keeps what it holds
 
 
+def test_the_policy_is_told_what_the_shield_let_through() -> None:
+    bench = Bench()
+    bench.run(1.0)
+    told = [question.obs.prev_actions for question in bench.asked]
+    assert told[0] is None
+    assert told[1] is None
+    sent = [tick.sent for tick in bench.ticks[:9]]
+    np.testing.assert_array_equal(np.stack([one[0, 0] for one in told[2:] if one is not None]), np.stack(sent))
+    assert not np.allclose(sent[0], bench.ticks[0].wanted)
+
+
 def test_the_first_answer_warms_up_and_is_not_sent() -> None:
     bench = Bench()
     bench.think_s = lambda tick: 20.0 if tick < 0 else 0.0

@@ -14,6 +14,7 @@ from torch.export import Dim
 
 from sinew.core.errors import CheckpointError, ConfigError, SpecError
 from sinew.core.history import History
+from sinew.core.rollout import run_episodes
 from sinew.deploy import onnx
 from sinew.deploy.artefact import read_manifest
 from sinew.deploy.infer import VLAInferenceEngine
@@ -22,6 +23,7 @@ from sinew.deploy.parity import compare_policies
 from sinew.models.config import HEADS, PolicyConfig
 from sinew.models.encoder_config import BertConfig
 from sinew.models.heads.config import DiffusionHeadConfig
+from toy import ToyConfig
 from toy_policy import Export, look, tiny_policy
 
 
@@ -126,3 +128,13 @@ def test_sentences_of_several_lengths_mean_to_a_foreign_encoder_what_they_do_in_
     obs = dataclasses.replace(seen.map(lambda array: np.repeat(array, 2, axis=1)), instruction=seen.instruction)
     theirs = VLAInferenceEngine(tmp_path / "a").predict_action_chunk(obs)
     np.testing.assert_allclose(theirs, policy.predict_action_chunk(obs), atol=1e-6)
+
+
+def test_an_artefact_remembers_what_was_executed_as_the_policy_does(exported: Export) -> None:
+    policy, path = exported("gaussian")
+    engine, world = VLAInferenceEngine(path), ToyConfig(size=8).build(2)
+    assert engine.manifest.previous == engine.history.previous == policy.history.previous == 3
+    ids = world.states("seen", "left", 3)
+    assert run_episodes(world, engine, ids) == run_episodes(world, policy, ids)
+    with pytest.raises(SpecError, match=r"no executed actions came, \(2, 3, 2\) .* wanted as prev_actions"):
+        engine.predict_action_chunk(look(2))

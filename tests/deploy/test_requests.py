@@ -167,3 +167,25 @@ def test_a_damaged_message_is_read_or_refused_and_nothing_else() -> None:
         except (DataError, SpecError):
             refused += 1
     assert 2000 < refused < 3000
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "says"),
+    [
+        (None, DataError, "no 'prev_actions'.* send them as 3 x 2 numbers"),
+        ("none yet", DataError, "are no numbers"),
+        (np.zeros((2, 2), np.float32), SpecError, r"shape \(2, 2\) came; \(3, 2\) \(ticks before now, move, honk\)"),
+        (np.full((3, 2), np.inf, np.float32), SpecError, "with infinity in it"),
+    ],
+)
+def test_executed_actions_that_cannot_be_are_refused(value: object, error: type[Exception], says: str) -> None:
+    reader = dataclasses.replace(READER, previous=3)
+    sent = {} if value is None else {"prev_actions": value}
+    with pytest.raises(error, match=says):
+        reader.executed(sent)
+
+
+def test_executed_actions_may_be_none_yet() -> None:
+    before = np.array([[np.nan, np.nan], [0.1, 0.0], [0.2, 1.0]])
+    found = dataclasses.replace(READER, previous=3).executed({"prev_actions": before})
+    np.testing.assert_array_equal(found, before[None].astype(np.float32))

@@ -156,3 +156,17 @@ def test_merged_rollouts_number_their_episodes_and_groups_through() -> None:
     assert both.batch.group[both.batch.ids >= 12].tolist() == [6] * int((both.batch.ids >= 12).sum())
     assert both.batch.num_rows == one.batch.num_rows + two.batch.num_rows
     assert len(both.batch.obs.instruction) == both.batch.num_rows
+
+
+@pytest.mark.parametrize("history", [1, 2])
+def test_an_actor_is_shown_what_was_executed_in_its_own_episode(history: int) -> None:
+    walker = Walker()
+    batch = roll_out(WORLD.build(2), walker, states(3), group=2, execute=2, history=history, previous=3).batch
+    assert batch.ids is not None
+    for episode in range(12):
+        own = np.flatnonzero(batch.ids == episode)
+        executed = np.full((3, 2), np.nan, np.float32)
+        for row in own:
+            assert batch.obs.prev_actions is not None
+            np.testing.assert_array_equal(batch.obs.prev_actions[row], executed[-3:])
+            executed = np.concatenate([executed, batch.chunk[row][:2]])

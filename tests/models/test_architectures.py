@@ -23,7 +23,7 @@ POINT = PolicyConfig(grounding=GroundingConfig(points=(("goal", 1),)))
 
 def tokens_of(policy: VLAPolicy) -> torch.Tensor:
     with torch.no_grad():
-        return policy.eval().encode(matrix.lesson(policy.config.history, policy.config.horizon).obs).features.tokens
+        return policy.eval().encode(matrix.lesson_of(policy).obs).features.tokens
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

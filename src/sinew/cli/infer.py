@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from sinew.cli.words import read
 from sinew.core.errors import ConfigError, DataError
-from sinew.core.history import History
 from sinew.core.observed import check_observation
 from sinew.core.types import NumpyObservation, RobotSpec
 
@@ -54,7 +53,7 @@ def infer(words: list[str]) -> int:
     policy = load_policy(options.path, device=options.device)
     spec = policy.spec
     obs = observation(spec, options)
-    full = History(policy.history.ticks).push(obs)
+    full = policy.history.alike().push(obs)
     _seed(policy, options.seed)
     chunk = policy.predict_action_chunk(full)[0]
     answer = {

@@ -18,7 +18,7 @@ from sinew.data.config import DataConfig, MixConfig, SourceConfig
 from sinew.deploy.load import checkpoint_of
 from sinew.envs.config import ENVS, AnyEnvConfig
 from sinew.models.architectures import named
-from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PROJECTORS, VISION, PolicyConfig
+from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PREVIOUS, PROJECTORS, VISION, PolicyConfig
 from sinew.models.vlm_config import VLM_VISION
 from sinew.presets import PRESETS
 from sinew.presets.size import Size, shorten
@@ -34,6 +34,7 @@ KINDS: dict[str, dict[str, type[Any]]] = {
     "policy.projector": dict(PROJECTORS),
     "policy.fusion": dict(FUSIONS),
     "policy.head": dict(HEADS),
+    "policy.previous": dict(PREVIOUS),
     "recipe": dict(RECIPES),
     "vlm.vision": dict(VLM_VISION),
     "vlm.projector": dict(PROJECTORS),

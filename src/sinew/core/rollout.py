@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sinew.core.types import NumpyObservation, Policy, StepResult, VecEnv, map_arrays
+from sinew.core.types import NumpyObservation, Policy, RobotSpec, StepResult, VecEnv, map_arrays
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def run_episodes(
     waiting = num_rows
     ticks = np.zeros(num_rows, dtype=np.int64)
     total = np.zeros(num_rows)
-    obs = env.reset(state_ids[:num_rows], rows)
+    obs = after(env.reset(state_ids[:num_rows], rows), env.spec)
     policy.reset()
     while len(rows):
         actions = policy.select_action(obs, rows)
@@ -89,7 +89,7 @@ def run_episodes(
             watch(Tick(rows, episodes[rows], obs, actions, result))
         ticks[rows] += 1
         total[rows] += result.reward
-        obs = result.obs
+        obs = after(result.obs, env.spec, actions)
         ended = result.terminated | result.truncated
         if not ended.any():
             continue
@@ -112,10 +112,17 @@ def run_episodes(
             waiting += len(renewed)
             ticks[renewed], total[renewed] = 0, 0.0
             policy.reset(renewed)
-            fresh = env.reset([state_ids[int(index)] for index in episodes[renewed]], renewed)
+            fresh = after(env.reset([state_ids[int(index)] for index in episodes[renewed]], renewed), env.spec)
             obs = concat_rows((obs, fresh)) if len(rows) else fresh
             rows = np.concatenate([rows, renewed])
     return tuple(outcome for outcome in outcomes if outcome is not None)
+
+
+def after(obs: NumpyObservation, spec: RobotSpec, actions: NDArray[np.float32] | None = None) -> NumpyObservation:
+    """Return what is seen after these actions (B, A) were executed, with them; None where an episode begins."""
+    if actions is None:
+        actions = np.full((obs.num_rows, spec.action_size), np.nan, dtype=np.float32)
+    return dataclasses.replace(obs, prev_actions=actions[:, None].astype(np.float32, copy=False))
 
 
 def take_rows(obs: NumpyObservation, rows: NDArray[Any]) -> NumpyObservation:

@@ -145,7 +145,8 @@ class Observation(Generic[X]):
         sensors: by name, (B, T, ...) readings.
         present: by camera or sensor, (B,) bool; a missing key means present everywhere.
         history_is_pad: (B, T) bool, True where the episode had not begun; None means no padding.
-        prev_actions: (B, T, A) physical, or None.
+        prev_actions: (B, P, A) what was executed in the P ticks before now, oldest first, as the robot takes it; NaN
+            where the episode had not begun. Of a single tick P = 1. None where nobody says it or wants it.
         context: named extra conditioning (return-to-go, goal image, latent).
         privileged: simulator truth, (B, ...) of the current tick. Experts and labels read it;
             a policy never does.

@@ -26,7 +26,7 @@ class Shapes:
     Attributes:
         cameras: (h, w) by name, of all sources. sensors: shape, type and unit by name, of all sources.
         partial: cameras and sensors that some sources lack.
-        history: T. horizon: the longest H.
+        history: T. previous: P. horizon: the longest H.
         state: the longest S. action: the longest A. ragged: whether the sources differ in A.
         order: for each source, the places of its cameras among all of them, where they are not all of them in order.
     """
@@ -35,6 +35,7 @@ class Shapes:
     sensors: Mapping[str, tuple[tuple[int, ...], str, str]]
     partial: tuple[str, ...]
     history: int
+    previous: int
     horizon: int
     state: int
     action: int
@@ -55,6 +56,9 @@ def shapes_of(names: Sequence[str], windows: Sequence[Windows]) -> Shapes:
     histories = {one.history for one in windows}
     if len(histories) != 1:
         raise DataError(f"sources with histories {sorted(histories)} in one mixture; cut all windows with the same.")
+    previous = {one.previous for one in windows}
+    if len(previous) != 1:
+        raise DataError(f"sources with {sorted(previous)} previous actions in one mixture; cut all windows alike.")
     cameras: dict[str, tuple[int, int]] = {}
     sensors: dict[str, tuple[tuple[int, ...], str, str]] = {}
     for name, one in zip(names, windows, strict=True):
@@ -74,6 +78,7 @@ def shapes_of(names: Sequence[str], windows: Sequence[Windows]) -> Shapes:
         sensors=sensors,
         partial=tuple(name for name in [*cameras, *sensors] if name not in everywhere),
         history=histories.pop(),
+        previous=previous.pop(),
         horizon=max(one.horizon for one in windows),
         state=max(one.spec.state_size for one in windows),
         action=max(sizes),
@@ -119,6 +124,9 @@ def join(parts: Rows, shapes: Shapes, num_rows: int) -> NumpyBatch:
         },
         history_is_pad=filled((ticks,), np.dtype(np.bool_), lambda batch: batch.obs.history_is_pad)
         if ticks > 1
+        else None,
+        prev_actions=filled((shapes.previous, size), floating, lambda batch: batch.obs.prev_actions)
+        if shapes.previous
         else None,
     )
     return NumpyBatch(

@@ -70,6 +70,7 @@ class Windows:
             sides = (f"store {stores[0].path}", f"store {store.path}")
             check_spec(stores[0].spec, store.spec, sides=sides, advice="Train on stores of one robot.")
         self.stores, self.history, self.horizon, self.held_out = tuple(stores), history, horizon, held_out
+        self.previous = 0
         self.labels = labels
         for name, rows in (labels or {}).items():
             if len(stores) != 1 or len(rows) != stores[0].num_frames:
@@ -118,6 +119,14 @@ class Windows:
         """Return the name and the instruction of one of the chosen episodes."""
         return self._name[episode], self._instruction[episode]
 
+    def remembering(self, previous: int) -> Windows:
+        """Hand out the ``previous`` actions executed before each frame, too, and return the windows.
+
+        See ``Observation.prev_actions``; 0, as at first, hands none out.
+        """
+        self.previous = previous
+        return self
+
     def refresh(self) -> None:
         """Take notice of episodes that were appended, by this process or another."""
         for store in self.stores:
@@ -165,6 +174,7 @@ class Windows:
             instruction=tuple(self._instruction[number] for number in episode),
             sensors={name: self._take(f"sensors.{name}", store, seen) for name in self.sensors},
             history_is_pad=past < 0 if self.history > 1 else None,
+            prev_actions=self._executed(store, offset, tick) if self.previous else None,
         )
         return NumpyBatch(
             obs=obs,
@@ -184,6 +194,15 @@ class Windows:
         known = np.minimum(self._length[episode] - tick, self._label_horizon[episode])[:, None]
         labelled = (self._offset[episode] + tick)[:, None] + np.minimum(future, known - 1)
         return self._actions(self._store[episode], labelled), future >= known
+
+    def _executed(
+        self, store: NDArray[np.int64], offset: NDArray[np.int64], tick: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return what was executed before these ticks, (B, P, A); NaN before the episode."""
+        earlier = tick[:, None] + np.arange(-self.previous, 0)
+        executed = self._take("executed", store, offset[:, None] + np.maximum(earlier, 0))
+        executed[earlier < 0] = np.nan
+        return executed
 
     def _index(self) -> None:
         chosen = [

@@ -78,6 +78,7 @@ class Manifest:
         padding: id that fills up sentences of a batch.
         drawn: values of each step of that noise; None for as many as the robot has actions.
         normalizer: statistics by name, for readers; the graphs apply them themselves.
+        previous: P, actions executed before that the graphs are given, NaN where none were.
         images: what the graphs want of images.
         source: where the policy comes from: run, checkpoint, world.
         versions: of what exported it.
@@ -98,6 +99,7 @@ class Manifest:
     times: tuple[float, ...] = ()
     padding: int = 0
     drawn: int | None = None
+    previous: int = 0
     images: Images = field(default_factory=Images)
     source: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

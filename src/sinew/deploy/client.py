@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from sinew.core import config as configs
 from sinew.core.errors import DataError, SinewError, SpecError, require
-from sinew.core.history import ChunkQueue
+from sinew.core.history import ChunkQueue, History
 from sinew.core.types import NumpyObservation, RobotSpec, Rows
 from sinew.deploy import wire
-from sinew.deploy.requests import Keys
+from sinew.deploy.requests import PREVIOUS, Keys
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -70,6 +70,8 @@ class RemotePolicy:
         self.keys = keys or configs.from_dict(Keys, self.metadata["keys"], f"{url} (metadata)")
         self.ticks = _whole(self.metadata, "history", 1, url)
         self.queue = ChunkQueue(execute or _whole(self.metadata, "execute", 1, url))
+        previous = _whole(self.metadata, "previous", 0, url, least=0)
+        self.before = History(1, previous=previous, actions=self._spec.action_size)
         self._points: dict[str, NDArray[np.float32]] = {}
 
     @property
@@ -80,6 +82,7 @@ class RemotePolicy:
     def reset(self, rows: Rows = None) -> None:
         """Forget these rows, here and on the server with their next observation."""
         self.queue.reset(rows)
+        self.before.reset(rows)
         for row in range(len(self.lines)) if rows is None else rows:
             if row < len(self.lines):
                 self.lines[row].reset()
@@ -93,6 +96,7 @@ class RemotePolicy:
         index = np.arange(obs.num_rows) if rows is None else np.asarray(rows, dtype=np.int64)
         while len(self.lines) <= index.max(initial=-1):
             self.lines.append(_Line(self))
+        obs = self.before.push(obs, index)
         wanting = self.queue.wanting(index)
         asked = [
             (position, self.lines[row]) for position, row in enumerate(index) if self.ticks > 1 or wanting[position]
@@ -104,7 +108,9 @@ class RemotePolicy:
             thought = [answers[int(position)] for position in np.flatnonzero(wanting)]
             self.queue.put(index[wanting], np.stack([self._chunk(answer) for answer in thought]))
             self._points = _stacked(thought)
-        return self.queue.take(index)
+        actions = self.queue.take(index)
+        self.before.acted(actions, index)
+        return actions
 
     def points(self) -> Mapping[str, NDArray[np.float32]]:
         """Return the points of the last answers, (B, k) by name; empty where the server sends none."""
@@ -122,6 +128,8 @@ class RemotePolicy:
         }
         parts[_first(self.keys.state)] = obs.state[position, -1]
         parts[_first(self.keys.instruction)] = obs.instruction[position]
+        if obs.prev_actions is not None:
+            parts[PREVIOUS] = obs.prev_actions[position]
         return parts if think else {**parts, "remember": True}
 
     def _chunk(self, answer: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -263,8 +271,8 @@ def _stacked(answers: list[Mapping[str, Any]]) -> dict[str, NDArray[np.float32]]
     return {name: np.asarray([answer["points"][name] for answer in answers], dtype=np.float32) for name in names}
 
 
-def _whole(metadata: Mapping[str, Any], name: str, default: int, url: str) -> int:
+def _whole(metadata: Mapping[str, Any], name: str, default: int, url: str, *, least: int = 1) -> int:
     value = metadata.get(name, default)
-    if not isinstance(value, int) or value < 1:
-        raise SpecError(f"{url}: the server's metadata says {name} = {value!r}; wanted a whole number from 1.")
+    if not isinstance(value, int) or value < least:
+        raise SpecError(f"{url}: the server's metadata says {name} = {value!r}; wanted a whole number from {least}.")
     return value

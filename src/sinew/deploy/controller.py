@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError, DataError, SinewError
+from sinew.core.rollout import after
 from sinew.deploy.loop_report import LoopLog, LoopReport, LoopTick
 from sinew.deploy.watchdog import Question, ThreadWorker, Worker
 from sinew.envs.rate import Clock, Rate, SystemClock
@@ -138,6 +139,7 @@ class Controller:
             raise DataError(f"the policy did not answer in {config.first_s:g} s. Try a smaller one, or more time.")
         self.guard.reset()
         self.forget, self.success = True, reading.success
+        self.sent: NDArray[np.float32] | None = None
         self.log = LoopLog(self.note, self.rate.period)
         self.rate.start()
 
@@ -175,6 +177,7 @@ class Controller:
             kind, text = "not finite", f"the policy's action is {actions[0].tolist()}."
         if np.isfinite(sent).all():  # else there is nothing yet that could be held
             self.robot.send(sent)
+        self.sent = sent
         self.forget, self.success = bool(kind), reading is not None and reading.success
         obs = None if reading is None else reading.obs
         tick = LoopTick(self.rate.tick, self._time(), obs, wanted, sent, REASONS[why], kind, self.success)
@@ -185,7 +188,8 @@ class Controller:
 
     def _think(self, reading: Reading, deadline: float) -> NDArray[np.float32] | None:
         """Return the policy's action (A,), or None when it is not there in time."""
-        wanted = self._put(self.policy, Question(reading.obs, self.forget), deadline)
+        obs = reading.obs if self.sent is None else after(reading.obs, self.robot.spec, self.sent[None])
+        wanted = self._put(self.policy, Question(obs, self.forget), deadline)
         names = self.robot.spec.action
         if wanted is not None and wanted.shape != (len(names),):
             raise DataError(f"the policy's action has shape {wanted.shape}, the robot takes ({', '.join(names)}).")

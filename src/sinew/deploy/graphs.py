@@ -47,9 +47,12 @@ class Seeing(nn.Module):
         super().__init__()
         self.policy, self.names = policy, points
 
-    def see(self, images: list[Tensor], state: Tensor, ids: Tensor) -> Scene:
-        """Return features and points of images (B, T, 3, h, w) per camera, state (B, T, S) and ids (B, N)."""
-        return self.policy.see(dict(zip(self.policy.spec.cameras, images, strict=True)), ids, state)
+    def see(self, images: list[Tensor], state: Tensor, ids: Tensor, previous: Tensor | None) -> Scene:
+        """Return features and points of images (B, T, 3, h, w) per camera, state (B, T, S) and ids (B, N).
+
+        ``previous`` (B, P, A) are the actions executed before, for a policy that looks at them.
+        """
+        return self.policy.see(dict(zip(self.policy.spec.cameras, images, strict=True)), ids, state, previous)
 
     def points(self, scene: Scene) -> tuple[Tensor, ...]:
         """Return the points, each (B, k), physical units."""
@@ -60,9 +63,11 @@ class Seeing(nn.Module):
 class Whole(Seeing):
     """From an observation to actions in one pass."""
 
-    def forward(self, images: list[Tensor], state: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, images: list[Tensor], state: Tensor, ids: Tensor, previous: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Return actions (B, H, A) and the points."""
-        scene = self.see(images, state, ids)
+        scene = self.see(images, state, ids, previous)
         chunk = cast("ActionHead", self.policy.head).sample(scene.features)
         return self.policy.taken(chunk, state), *self.points(scene)
 
@@ -70,12 +75,14 @@ class Whole(Seeing):
 class Prefix(Seeing):
     """From an observation to all that the steps need of it."""
 
-    def forward(self, images: list[Tensor], state: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, images: list[Tensor], state: Tensor, ids: Tensor, previous: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Return a chunk (B, H, A), the points, and the head's memory.
 
         Of the chunk the two-valued actions count; in place of the others stands what is to be added to them.
         """
-        scene, head = self.see(images, state, ids), cast("SteppingHead", self.policy.head)
+        scene, head = self.see(images, state, ids, previous), cast("SteppingHead", self.policy.head)
         memory = head.remember(scene.features)
         own = memory[0].new_zeros(memory[0].shape[0], self.policy.config.horizon, self.policy.spec.action_size)
         begin = self.policy.laid_out(self.policy.frame.taken(own, state))

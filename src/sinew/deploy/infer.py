@@ -44,7 +44,8 @@ class VLAInferenceEngine:
         self._spec = self.manifest.robot
         self.runner = open_runner(self.path, self.manifest, threads=threads, device=device)
         self.word_ids = word_ids(self.path / TOKENIZER, self.manifest.max_tokens)
-        self.history = History(self.manifest.history)
+        size = self._spec.action_size
+        self.history = History(self.manifest.history, previous=self.manifest.previous, actions=size)
         self.queue = ChunkQueue(self.manifest.execute)
         self.low, self.high = (np.asarray(bound, np.float32) for bound in (self._spec.low, self._spec.high))
         self.seed(seed)
@@ -92,10 +93,12 @@ class VLAInferenceEngine:
             SpecError: the observation is not one of this robot, or the noise has another shape.
             DataError: its state is not finite.
         """
-        check_observation(self._spec, obs, ticks=self.manifest.history)
+        check_observation(self._spec, obs, ticks=self.manifest.history, previous=self.manifest.previous)
         feeds: dict[str, NDArray[Any]] = {f"images.{name}": obs.images[name] for name in self._spec.cameras}
         feeds["state"] = obs.state.astype(np.float32, copy=False)
         feeds["ids"] = self._ids(obs.instruction)
+        if self.manifest.previous and obs.prev_actions is not None:
+            feeds["previous"] = obs.prev_actions.astype(np.float32, copy=False)
         found = self.runner(feeds, self._noise(obs.num_rows, noise))
         self._points = {name: found[f"points.{name}"] for name in self.manifest.points}
         return np.clip(found["actions"], self.low, self.high)

@@ -73,6 +73,7 @@ def export_onnx(policy: VLAPolicy, path: Path, *, source: Mapping[str, Any]) -> 
             times=() if stepping is None else stepping.times,
             padding=twin.word_ids.padding,
             drawn=twin.layout.action_size if twin.layout.action_size != twin.spec.action_size else None,
+            previous=twin.config.num_previous,
             source=source,
             versions=versions("torch", "onnx", "onnxscript"),
         )
@@ -131,7 +132,11 @@ def _sight(policy: VLAPolicy) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     batch = {0: Dim("batch")}
     longer = {1: Dim("words", min=1, max=config.language.max_tokens)} if words > 1 else {}
-    return args, {"images": [batch] * len(views), "state": batch, "ids": batch | longer}
+    dims: dict[str, Any] = {"images": [batch] * len(views), "state": batch, "ids": batch | longer}
+    if config.num_previous:
+        args["previous"] = torch.randn(EXAMPLE_ROWS, config.num_previous, spec.action_size)
+        dims["previous"] = batch
+    return args, dims
 
 
 def _export(
@@ -184,7 +189,9 @@ def _point_names(policy: VLAPolicy) -> tuple[str, ...]:
     """Return the names of the points that the policy shows when it acts."""
     args, _ = _sight(policy)
     images = {name: view.numpy() for name, view in zip(policy.spec.cameras, args["images"], strict=True)}
-    policy.predict_action_chunk(NumpyObservation(images, args["state"].numpy(), ("",) * EXAMPLE_ROWS))
+    before = args["previous"].numpy() if "previous" in args else None
+    sentences = ("",) * EXAMPLE_ROWS
+    policy.predict_action_chunk(NumpyObservation(images, args["state"].numpy(), sentences, prev_actions=before))
     return tuple(policy.points())
 
 

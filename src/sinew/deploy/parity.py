@@ -85,11 +85,22 @@ def random_observation(
     views = {name: (rows, manifest.history, 3, view.height, view.width) for name, view in robot.cameras.items()}
     spread = random.standard_normal((rows, manifest.history, robot.state_size))
     lengths = random.integers(0, min(8, manifest.max_tokens) + 1, rows)
+    before = random_actions(manifest, rows, random) if manifest.previous else None
     return NumpyObservation(
         images={name: random.integers(0, 256, view, dtype=np.uint8) for name, view in views.items()},
         state=(np.asarray(scale.mean) + np.asarray(scale.std) * spread).astype(np.float32),
         instruction=tuple(" ".join(random.choice(list(words), length)) for length in lengths),
+        prev_actions=before,
     )
+
+
+def random_actions(manifest: Manifest, rows: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Return executed actions (B, P, A) spread as in the data, NaN where an episode, at another tick a row, began."""
+    scale, size = manifest.normalizer["action"], (rows, manifest.previous, manifest.robot.action_size)
+    actions = np.asarray(scale.mean) + np.asarray(scale.std) * random.standard_normal(size)
+    began = random.integers(0, manifest.previous + 1, (rows, 1))
+    actions[np.arange(manifest.previous) < began] = np.nan
+    return actions.astype(np.float32)
 
 
 def _predict(

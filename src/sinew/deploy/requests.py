@@ -14,6 +14,9 @@ from sinew.core.errors import ConfigError, DataError, SpecError
 from sinew.core.types import CameraSpec, NumpyObservation, RobotSpec
 from sinew.deploy.wire import Protocol
 
+PREVIOUS = "prev_actions"
+"""Key under which a client sends what was executed before now."""
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -66,12 +69,14 @@ class RequestReader:
         keys: where the parts are.
         resize: letterbox images of another size instead of refusing them.
         instruction: taken when a client sends none; None means that it must send one.
+        previous: P, executed actions that the policy looks at.
     """
 
     spec: RobotSpec
     keys: Keys
     resize: bool = False
     instruction: str | None = None
+    previous: int = 0
 
     def read(self, message: Mapping[str, Any]) -> NumpyObservation:
         """Return one row of one tick.
@@ -85,6 +90,31 @@ class RequestReader:
             for name, camera in self.spec.cameras.items()
         }
         return NumpyObservation(images=images, state=self._state(message), instruction=(self._sentence(message),))
+
+    def executed(self, message: Mapping[str, Any]) -> NDArray[np.float32]:
+        """Return the actions (1, P, A) that were executed before now, NaN where none was.
+
+        Raises:
+            DataError: they are missing or no numbers.
+            SpecError: they are of another shape.
+        """
+        size = (self.previous, self.spec.action_size)
+        if PREVIOUS not in message:
+            raise DataError(
+                f"no {PREVIOUS!r} in the observation. The policy sees the {self.previous} actions executed before now: "
+                f"send them as {size[0]} x {size[1]} numbers, the newest last, NaN where the episode had not begun."
+            )
+        try:
+            found = np.asarray(message[PREVIOUS], dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{PREVIOUS} are no numbers ({error}). Send {size[0]} x {size[1]} of them.") from error
+        endless = bool(np.isinf(found).any())
+        if found.shape != size or endless:
+            raise SpecError(
+                f"{PREVIOUS}: an array of shape {found.shape} came{', with infinity in it' * endless}"
+                f"; {size} (ticks before now, {', '.join(self.spec.action)}) was wanted, NaN where there was none."
+            )
+        return found[None]
 
     def _part(self, message: Mapping[str, Any], expression: str, name: str) -> list[Any]:
         found = find(message, expression)

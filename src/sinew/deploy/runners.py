@@ -23,7 +23,7 @@ class GraphRunner(Protocol):
         """Return "actions" (B, H, A), unclipped, and "points.<name>" (B, k), physical units.
 
         Args:
-            feeds: "images.<camera>", "state" and "ids".
+            feeds: "images.<camera>", "state", "ids" and, where the artefact says so, "previous".
             noise: (B, H, A) standard normal where ``draws``, else None.
         """
         ...

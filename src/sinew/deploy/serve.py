@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sinew.core.errors import ConfigError, SinewError, require
-from sinew.core.history import History
 from sinew.core.types import NumpyObservation, RobotSpec
 from sinew.deploy import wire
 from sinew.deploy.batching import Batcher
@@ -91,11 +90,13 @@ class PolicyServer:
             usual_keys(policy.spec, config.protocol).changed(config.keys),
             resize=config.resize,
             instruction=config.instruction,
+            previous=policy.history.previous,
         )
         self.service = Service(
             reader=reader,
             batcher=Batcher(policy, config.batch, note),
             ticks=policy.history.ticks,
+            previous=policy.history.previous,
             execute=policy.queue.execute,
             horizon=warm_up(policy),
             max_message=config.max_message,
@@ -231,6 +232,10 @@ async def _serve(server: PolicyServer) -> None:
             )
         if server.service.ticks > 1:
             server.note(f"The policy sees the last {server.service.ticks} ticks: clients must send every tick.")
+        if server.service.previous and config.protocol == "openpi":
+            server.note(
+                f"The policy sees the last {server.service.previous} executed actions: clients must send prev_actions."
+            )
         server.note(
             f"Serving {config.protocol} on ws://{host}:{server.port}, health on http://{host}:{server.port}/healthz"
         )
@@ -246,8 +251,7 @@ def warm_up(policy: LoadedPolicy) -> int:
         ConfigError: its chunks do not have the size of its own spec.
     """
     spec = policy.spec
-    history = History(policy.history.ticks)
-    chunk = policy.predict_action_chunk(history.push(blank(spec)))
+    chunk = policy.predict_action_chunk(policy.history.alike().push(blank(spec)))
     if chunk.ndim != 3 or chunk.shape[0] != 1 or chunk.shape[2] != spec.action_size:
         raise ConfigError(
             f"the policy's chunk has shape {chunk.shape}, its spec says (1, H, {spec.action_size}). Export it again."

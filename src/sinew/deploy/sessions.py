@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ class Service:
 
     Attributes:
         reader: turns requests into observations. batcher: runs the policy.
-        ticks: T that the policy sees. execute: actions of a chunk to run. horizon: H.
+        ticks: T that the policy sees. previous: P, executed actions that it sees.
+        execute: actions of a chunk to run. horizon: H.
         max_message: bytes.
         note: told of requests that were refused.
     """
@@ -35,6 +37,7 @@ class Service:
     reader: RequestReader
     batcher: Batcher
     ticks: int
+    previous: int
     execute: int
     horizon: int
     max_message: int
@@ -63,7 +66,9 @@ class OpenpiSession:
     """openpi's protocol: metadata first, then one chunk per observation; an error ends the connection.
 
     Beside openpi's keys an observation may hold ``reset: True`` (an episode starts: forget what was seen) and
-    ``remember: True`` (only add this tick to the history; the answer holds no actions).
+    ``remember: True`` (only add this tick to the history; the answer holds no actions). A policy that looks at what
+    was executed wants ``prev_actions``, (P, A) with the newest last and NaN before the episode: what a client made of
+    a chunk only the client knows.
     """
 
     def __init__(self, service: Service) -> None:
@@ -86,6 +91,8 @@ class OpenpiSession:
         content: dict[str, Any] = {}
         timing: dict[str, float] = {}
         if message.get("remember") is not True:
+            if self.service.previous:
+                full = dataclasses.replace(full, prev_actions=self.service.reader.executed(message))
             asked = time.perf_counter()
             content = chunk_and_points(await self.service.batcher.predict(full))
             timing["infer_ms"] = 1000 * (time.perf_counter() - asked)
@@ -97,11 +104,15 @@ class OpenpiSession:
 
 
 class VlaEvalSession:
-    """The protocol of vla-eval's model servers: numbered messages, one action per observation, errors as messages."""
+    """The protocol of vla-eval's model servers: numbered messages, one action per observation, errors as messages.
+
+    Every action that is answered counts as executed.
+    """
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.history = History(service.ticks)
+        size = service.reader.spec.action_size
+        self.history = History(service.ticks, previous=service.previous, actions=size)
         self.queue = ChunkQueue(service.execute)
 
     def greeting(self) -> None:
@@ -135,7 +146,9 @@ class VlaEvalSession:
         if self.queue.wanting(row).any():
             prediction = await self.service.batcher.predict(full)
             self.queue.put(row, prediction.chunk[None])
-        return self.queue.take(row)[0]
+        actions = self.queue.take(row)
+        self.history.acted(actions, row)
+        return actions[0]
 
     def _hello(self) -> dict[str, Any]:
         """Return who serves and what is given and taken, in the terms of vla-eval's ``DimSpec``."""
@@ -180,6 +193,7 @@ def metadata(service: Service, protocol: wire.Protocol) -> dict[str, Any]:
         "keys": to_plain(service.reader.keys),
         "resize": service.reader.resize,
         "history": service.ticks,
+        "previous": service.previous,
         "action_horizon": service.horizon,
         "execute": service.execute,
     }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError
 from sinew.core.history import History
-from sinew.core.rollout import Outcome, concat_rows, take_rows
+from sinew.core.rollout import Outcome, after, concat_rows, take_rows
 from sinew.core.types import NumpyObservation, RLBatch, StepResult, VecEnv
 
 Array = NDArray[Any]
@@ -61,7 +61,14 @@ class Rollouts:
 
 
 def roll_out(
-    env: VecEnv, actor: Actor, state_ids: Sequence[str], *, group: int, execute: int, history: int = 1
+    env: VecEnv,
+    actor: Actor,
+    state_ids: Sequence[str],
+    *,
+    group: int,
+    execute: int,
+    history: int = 1,
+    previous: int = 0,
 ) -> Rollouts:
     """Run ``group`` episodes from each initial state and return all decisions.
 
@@ -76,12 +83,13 @@ def roll_out(
         group: episodes from each.
         execute: steps of a chunk that are run before the next decision; at most H.
         history: T, ticks of observation that the actor sees.
+        previous: P, executed actions that it sees.
 
     Raises:
         ConfigError: the world does not begin twice at the same state.
     """
     names = [name for name in state_ids for _ in range(group)]
-    run = _Run(env, names, execute, history)
+    run = _Run(env, names, execute, History(history, previous=previous, actions=env.spec.action_size))
     while len(run.rows):
         run.play(actor.decide(run.seen), actor)
     batch = join(run.batches)
@@ -93,9 +101,8 @@ def roll_out(
 class _Run:
     """The episodes under way: which row runs which, what it sees and what became of the others."""
 
-    def __init__(self, env: VecEnv, names: Sequence[str], execute: int, history: int) -> None:
-        self.env, self.names, self.execute = env, names, execute
-        self.history = History(history)
+    def __init__(self, env: VecEnv, names: Sequence[str], execute: int, history: History) -> None:
+        self.env, self.names, self.execute, self.history = env, names, execute, history
         self.outcomes: list[Outcome | None] = [None] * len(names)
         self.batches: list[RLBatch[Array]] = []
         self.starts: dict[str, NumpyObservation] = {}
@@ -126,7 +133,7 @@ class _Run:
             self.ticks[rows] += 1
             self.totals[rows] += result.reward
             self._note_endings(rows, result)
-            self.seen = self.history.push(result.obs, rows)
+            self.seen = self.history.push(after(result.obs, self.env.spec, draw.chunk[active, step]), rows)
             ended = result.terminated | result.truncated
             if ended.any():
                 self.seen = take_rows(self.seen, ~ended)

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable
 
 from sinew.core.errors import ConfigError
-from sinew.models.config import LanguageConfig, PolicyConfig, TokenVisionConfig
+from sinew.models.config import LanguageConfig, LstmConfig, PolicyConfig, TokenVisionConfig
 from sinew.models.encoder_config import (
     BertConfig,
     ConcatFusionConfig,
@@ -36,7 +36,7 @@ RESNET = ResnetSizes(image=64, stem=32, widths=(32, 64), depths=(1, 1))
 
 
 def end_to_end_vla() -> PolicyConfig:
-    """ResNet and BERT, each pooled to a vector, joined by an MLP.
+    """ResNet and BERT, each pooled to a vector, joined by an MLP, and an LSTM from there over what was executed.
 
     ``--policy.vision.path microsoft/resnet-50 --policy.language.path google-bert/bert-base-uncased`` for the large one.
     """
@@ -47,6 +47,7 @@ def end_to_end_vla() -> PolicyConfig:
         fusion=ConcatFusionConfig(),
         head=MlpHeadConfig(hidden=(512, 256)),
         width=256,
+        previous=LstmConfig(width=256),
     )
 
 

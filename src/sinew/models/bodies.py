@@ -161,6 +161,10 @@ class Bodies(nn.Module):
         """Return states (B, T, S) of rows of these bodies (B,) in the joint layout at unit scale."""
         return _chosen([one.state(state) for one in self.every()], body)
 
+    def actions(self, actions: Tensor, state: Tensor, body: Tensor) -> Tensor:
+        """Return actions (B, H, A) of rows of these bodies (B,), taken in a state, likewise, as they are predicted."""
+        return _chosen([one.actions(actions, state) for one in self.every()], body)
+
     def lesson(self, batch: Batch[Tensor], body: Tensor, *, rereads: bool) -> tuple[Batch[Tensor], Tensor]:
         """Return a batch with actions in the joint layout at unit scale, and (B,) factors for the loss of its rows.
 
@@ -174,7 +178,7 @@ class Bodies(nn.Module):
             body: of which they are, (B,).
             rereads: whether the head does that.
         """
-        actions = _chosen([one.actions(batch.actions, batch.obs.state) for one in self.every()], body)
+        actions = self.actions(batch.actions, batch.obs.state, body)
         targets = dict(batch.targets)
         for name in self.states:
             each = [one.state(batch.targets[name][:, None]) for one in self.every()]
@@ -208,6 +212,15 @@ class Bodies(nn.Module):
     def every(self) -> Iterator[OneBody]:
         """Yield each body."""
         return (self[number] for number in range(len(self.specs)))
+
+
+def nobody_acts(specs: Sequence[RobotSpec]) -> ConfigError:
+    """Return the refusal of a policy that was not told as which of these bodies it acts."""
+    known = ", ".join(spec.embodiment for spec in specs)
+    return ConfigError(
+        f"this policy knows several bodies ({known}) and acts as one of them. Name the directory of one: "
+        "RUN/bodies/NAME, or policy.act_as(NAME)."
+    )
 
 
 def seen_by_all(images: Mapping[str, Tensor], layout: RobotSpec) -> dict[str, Tensor]:

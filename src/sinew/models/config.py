@@ -32,17 +32,20 @@ __all__ = [
     "FUSIONS",
     "HEADS",
     "LANGUAGE",
+    "PREVIOUS",
     "PROJECTORS",
     "VISION",
     "ActHeadConfig",
     "AnyHeadConfig",
     "AnyLanguageConfig",
+    "AnyPreviousConfig",
     "AnyVisionConfig",
     "FilmVisionConfig",
     "FlowHeadConfig",
     "GaussianHeadConfig",
     "GroundingConfig",
     "LanguageConfig",
+    "LstmConfig",
     "MlpHeadConfig",
     "PolicyConfig",
     "TokenVisionConfig",
@@ -99,6 +102,24 @@ class TokenVisionConfig:
 
 
 @dataclass(frozen=True)
+class LstmConfig:
+    """An LSTM over the actions executed before now (Hochreiter 1997).
+
+    Attributes:
+        ticks: P, how many actions it looks back on.
+        width: of its hidden state. layers: of it.
+        dropout: share of the rows that see no previous action in training. A policy that may copy its last action
+            learns that in place of the task ("copycat", Wen 2020, arXiv:2010.14876), so it must also do without.
+    """
+
+    kind: Literal["lstm"] = "lstm"
+    ticks: int = 8
+    width: int = 128
+    layers: int = 2
+    dropout: float = 0.5
+
+
+@dataclass(frozen=True)
 class GroundingConfig:
     """Points that the instruction names, regressed from the image as an auxiliary task.
 
@@ -126,6 +147,8 @@ AnyVisionConfig = FilmVisionConfig | TokenVisionConfig | AnyEncoderConfig
 VISION: dict[str, type[AnyVisionConfig]] = {"film": FilmVisionConfig, "tokens": TokenVisionConfig, **ENCODERS}
 AnyLanguageConfig = LanguageConfig | AnyTextConfig
 LANGUAGE: dict[str, type[AnyLanguageConfig]] = {"words": LanguageConfig, **TEXT_ENCODERS}
+AnyPreviousConfig = LstmConfig
+PREVIOUS: dict[str, type[AnyPreviousConfig]] = {"lstm": LstmConfig}
 
 
 @dataclass(frozen=True)
@@ -139,6 +162,7 @@ class PolicyConfig:
             than a few dozen recordings.
         lora: adapters beside the weights of pretrained encoders; None trains the weights themselves.
         history: T, ticks of images and state the policy sees.
+        previous: how it remembers the actions that were executed before now; None looks at none.
         horizon: H, actions predicted at once.
         execute: actions run before predicting again, at most ``horizon``.
         width: D of the features handed to the head.
@@ -162,3 +186,9 @@ class PolicyConfig:
     lora: LoraConfig | None = None
     actions: Literal["absolute", "delta", "relative"] | None = None
     measured_from: dict[str, str] | None = None
+    previous: AnyPreviousConfig | None = None
+
+    @property
+    def num_previous(self) -> int:
+        """P, executed actions that the policy sees."""
+        return 0 if self.previous is None else self.previous.ticks

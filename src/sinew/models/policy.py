@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sinew.core.errors import ConfigError
-from sinew.core.history import ChunkQueue, History, next_actions
+from sinew.core.history import ChunkQueue, next_actions
 from sinew.core.types import Batch, Features, NumpyObservation, Observation, RobotSpec, Rows
 from sinew.models.action_frame import ActionFrame
 from sinew.models.aim import Aim
-from sinew.models.bodies import BODY, Bodies, joint_spec, seen_by_all
+from sinew.models.bodies import BODY, Bodies, joint_spec, nobody_acts, seen_by_all
 from sinew.models.condensed import condensed, features_in
-from sinew.models.config import HEADS, PolicyConfig
-from sinew.models.faces import ChunkHead, RangedHead
+from sinew.models.config import PolicyConfig
+from sinew.models.faces import ChunkHead, RangedHead, stochastic
 from sinew.models.from_vlm import VlmOptions, config_from_vlm
 from sinew.models.fused import build_network
 from sinew.models.grounding import PointingLoss
@@ -29,6 +29,7 @@ from sinew.models.lora import add_lora, merged
 from sinew.models.network import blueprints_of
 from sinew.models.normalizer import Normalizer
 from sinew.models.policy_files import Described, read_described, read_weights, write_policy
+from sinew.models.temporal import build_previous, memory_of
 from sinew.models.text_encoders import ids_for, tokenizer_of
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class VLAPolicy(nn.Module):
         self.aims = nn.ModuleDict({name: Aim(spec.state_size, config.width) for name in aimed})
         if self.bodies is None:
             self._frame = ActionFrame(spec, config)
-        self.history = History(config.history)
+        self.before = build_previous(config, spec.action_size, self.network.width)
+        self.history = memory_of(config, spec)
         self.queue = ChunkQueue(config.execute)
         self._points: dict[str, NDArray[np.float32]] = {}
 
@@ -156,17 +158,31 @@ class VLAPolicy(nn.Module):
     def encode(self, obs: Observation[Tensor]) -> Scene:
         """Return features and points for B observations with full history; simulator truth is not looked at."""
         ids = self.word_ids(obs.instruction).to(obs.state.device, non_blocking=True)
-        return self.see(obs.images, ids, obs.state, obs.context.get(BODY))
+        return self.see(obs.images, ids, obs.state, obs.prev_actions, obs.context.get(BODY))
 
-    def see(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor, body: Tensor | None = None) -> Scene:
+    def see(
+        self,
+        images: Mapping[str, Tensor],
+        ids: Tensor,
+        state: Tensor,
+        previous: Tensor | None = None,
+        body: Tensor | None = None,
+    ) -> Scene:
         """Return the same of images (B, T, 3, h, w) by camera, words (B, N) and state (B, T, S) in physical units.
 
-        Of several bodies, ``body`` (B,) says whose they are; None means the one that acts.
+        A policy that looks at them gets the actions executed before, ``previous`` (B, P, A). Of several bodies,
+        ``body`` (B,) says whose they are; None means the one that acts.
         """
         if self.bodies is not None:
             images = seen_by_all(images, self.layout)
         unit = self.unit_state(state, body)
         scene = self.network(images, ids, unit)
+        if self.before is not None:
+            if previous is not None and self.bodies is not None and body is not None:
+                previous = self.bodies.actions(previous, state, body)
+            elif previous is not None:
+                previous = self.laid_out(self.own.to_unit("action", self.frame.predicted(previous, state)))
+            scene = dataclasses.replace(scene, features=self.before(scene.features, previous))
         tokens = scene.features.tokens
         if self.bodies is not None:
             who = self.bodies.tell.weight[self.acting()] if body is None else self.bodies.tell(body)[:, None]
@@ -192,7 +208,7 @@ class VLAPolicy(nn.Module):
             raise ConfigError(f"this policy knows one body, {self.spec.embodiment}, and acts as that.")
         one = copy.copy(self)
         one.acts_as = self.bodies.number(body) if isinstance(body, str) else body
-        one.history, one.queue = History(self.config.history), ChunkQueue(self.config.execute)
+        one.history, one.queue = memory_of(self.config, one.spec), ChunkQueue(self.config.execute)
         return one
 
     @property
@@ -224,17 +240,9 @@ class VLAPolicy(nn.Module):
         return actions if self.bodies is None else self.bodies[self.acting()].placed("action", actions)
 
     def acting(self) -> int:
-        """Return the number of the body that acts.
-
-        Raises:
-            ConfigError: none does.
-        """
+        """Return the number of the body that acts; refuse where none does."""
         if self.acts_as is None:
-            known = ", ".join(spec.embodiment for spec in self.bodies.specs) if self.bodies else self.spec.embodiment
-            raise ConfigError(
-                f"this policy knows several bodies ({known}) and acts as one of them. Name the directory of one: "
-                "RUN/bodies/NAME, or policy.act_as(NAME)."
-            )
+            raise nobody_acts(self.bodies.specs if self.bodies else (self.spec,))
         return self.acts_as
 
     def _at_unit_scale(self, batch: Batch[Tensor]) -> tuple[Batch[Tensor], Tensor | None]:
@@ -279,15 +287,11 @@ class VLAPolicy(nn.Module):
         return condensed(obs, features)
 
     def _features(self, obs: Observation[Tensor]) -> Features:
-        known = features_in(obs)
-        return self.encode(obs).features if known is None else known
+        return features_in(obs) or self.encode(obs).features
 
     @property
     def _stochastic_head(self) -> StochasticHead:
-        if not self.config.head.stochastic:
-            able = ", ".join(name for name, kind in HEADS.items() if kind.stochastic)
-            raise ConfigError(f"the {self.config.head.kind} head draws nothing that could be scored; these do: {able}.")
-        return cast("StochasticHead", self.head)
+        return stochastic(self.head, self.config.head)
 
     # -------------------------------------------------------------------------------------- acting
 
@@ -391,9 +395,7 @@ class VLAPolicy(nn.Module):
             options: see ``VlmOptions``; by default both models stay as they are.
 
         Raises:
-            ConfigError: an option or a name that does not exist.
-            CheckpointError: there is no such model, or of a kind that does not fit.
-            SpecError: ``action_dim`` is not the robot's.
+            SinewError: an option, a name, a model or a size that does not fit; see ``config_from_vlm``.
         """
         config = config_from_vlm(vlm_path, spec, options)
         return cls(config, spec, tokenizer_of(config.language, ()))

@@ -188,6 +188,7 @@ def group_job(job: GroupJob) -> Rollouts:
                 group=job.config.group,
                 execute=job.execute,
                 history=policy.config.history,
+                previous=policy.config.num_previous,
             )
     finally:
         torch.set_num_threads(threads)

@@ -57,7 +57,8 @@ class Seeded:
         self.policy, self.spec = policy, manifest.robot
         self.shape = (manifest.horizon, manifest.robot.action_size)
         self.draws = manifest.runner == "denoise"
-        self.history, self.queue = History(manifest.history), ChunkQueue(manifest.execute)
+        self.history = History(manifest.history, previous=manifest.previous, actions=manifest.robot.action_size)
+        self.queue = ChunkQueue(manifest.execute)
         self.first_seed = 0
         self.streams: dict[int, np.random.Generator] = {}
         self.asked: list[int] = []

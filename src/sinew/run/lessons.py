@@ -109,7 +109,7 @@ class Lessons:
 
     def parts(self, *, held_out: bool) -> tuple[Part, ...]:
         """Return the windows of each data set."""
-        cut = partial(Windows, history=self.policy.history, horizon=self.policy.horizon, held_out=held_out)
+        cut = partial(self._cut, held_out=held_out)
         return tuple(
             Part(one.name, cut([one.store], labels=labels), one.weight, None if held_out else self._factors(one))
             for one, labels in zip(self.recorded, self.labels, strict=True)
@@ -129,13 +129,20 @@ class Lessons:
         streamed = self.recorded[0].streamed
         if streamed is None:
             return None
-        ticks, steps, looks = self.policy.history, self.policy.horizon, NEXT in (self.policy.grounding.states or ())
+        looks = NEXT in (self.policy.grounding.states or ())
 
         def cut(store: Store) -> Windows:
-            labels = {NEXT: next_states(store)} if looks else None
-            return Windows([store], history=ticks, horizon=steps, labels=labels)
+            return self._cut([store], labels={NEXT: next_states(store)} if looks else None)
 
         return streamed.stream(path, cut, batch=batch, seed=seed)
+
+    def _cut(
+        self, stores: Sequence[Store], *, labels: Mapping[str, NDArray[np.float32]] | None, held_out: bool = False
+    ) -> Windows:
+        """Return the windows that the policy learns from."""
+        shape = self.policy
+        windows = Windows(stores, history=shape.history, horizon=shape.horizon, held_out=held_out, labels=labels)
+        return windows.remembering(shape.num_previous)
 
     def _factors(self, one: Recorded) -> NDArray[np.float32] | None:
         """Return what the loss of each training episode is multiplied by, (E,)."""

@@ -134,7 +134,8 @@ def build_recipe(
         names = tuple(demonstrations.target_sizes)
         stores.append(in_turn(lambda: Store.open_or_create(rundir.data / "dagger", demonstrations.spec, names)))
     check_labels(inner.augment, policy.config, demonstrations.spec)
-    windows = Windows(stores, history=config.policy.history, horizon=config.policy.horizon)
+    shape = config.policy
+    windows = Windows(stores, history=shape.history, horizon=shape.horizon).remembering(shape.num_previous)
     cloning = BehaviourCloning(
         policy,
         windows,

@@ -297,7 +297,9 @@ def train_phase(config: RunConfig, rundir: RunDir, data: tuple[Store, ...], *, c
         recipe = build_recipe(config, build_policy(config, demonstrations), data, rundir, pool=pool, note=progress.note)
         shape = config.policy
         training, held_out = (
-            Windows([demonstrations], history=shape.history, horizon=shape.horizon, held_out=kept)
+            Windows([demonstrations], history=shape.history, horizon=shape.horizon, held_out=kept).remembering(
+                shape.num_previous
+            )
             for kept in (False, True)
         )
         tryout = Tryout(config, rundir, recipe, pool=pool, note=progress.note, training=training, held_out=held_out)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import DataError
+from sinew.core.rollout import after
 from sinew.core.types import NumpyObservation, Policy
 from sinew.envs.playable import Meaning
 from sinew.evaluate.film import pointed_at
@@ -177,7 +178,7 @@ class Game:
         span = np.subtract(self.env.spec.high, self.env.spec.low)
         self.changed += np.abs(self.executed - self.wish) > CHANGED * span
         result = self.env.step(self.next[None], [0])
-        self.obs = result.obs
+        self.obs = after(result.obs, self.env.spec, self.next[None])
         self.ticks += 1
         self._think()
         if result.terminated[0] or result.truncated[0]:

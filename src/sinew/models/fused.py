@@ -15,9 +15,10 @@ from sinew.models.fusion import AnyFusion, build_fusion
 from sinew.models.grounding import Locator
 from sinew.models.heads.config import FeatureLayout
 from sinew.models.lm_fusion import LmFusion
-from sinew.models.network import Coordinates, Network, Scene, camera_size
+from sinew.models.network import Coordinates, Network, Scene
 from sinew.models.projectors import AnyProjector, build_projector
 from sinew.models.text_encoders import TextEncoder, build_language
+from sinew.models.views import Views, largest
 from sinew.models.vision import Pointers
 from sinew.models.visuomotor import VisuomotorNetwork
 from sinew.models.visuomotor_config import CellsConfig, KeypointsConfig
@@ -53,9 +54,10 @@ class FusedNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.cameras, self.width = config, tuple(spec.cameras), config.width
-        size, width = camera_size(spec), config.width
+        size, width = largest(spec), config.width
         self.language = build_language(config.language, vocabulary, blueprints.get("language"))
         self.vision = build_vision(config.vision, self.language.width, size, blueprints.get("vision"))
+        self.stack = Views(spec, self.vision)
         views = len(self.cameras) * config.history
         self.state_size = spec.state_size * config.history if config.state else 0
         self.pointing = Pointing(config, self.language.width, self.vision.channels, views)
@@ -85,7 +87,7 @@ class FusedNetwork(nn.Module):
             state: (B, T, S) at unit scale.
         """
         words = self.words(ids)
-        views = torch.cat([images[name] for name in self.cameras], dim=1)
+        views = self.stack(images)
         rows, count = views.shape[:2]
         each = words.repeat(count)
         seen = feature_map(self.vision, views.flatten(0, 1), each)

@@ -19,6 +19,7 @@ from sinew.models.heads.config import ONE_TOKEN
 from sinew.models.language import Pool
 from sinew.models.projectors import AnyProjector, build_projector
 from sinew.models.text_encoders import TextEncoder, build_language
+from sinew.models.views import Views, largest
 from sinew.models.vision import Pointers, SoftArgmax
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ class Network(nn.Module):
     def __init__(self, config: PolicyConfig, spec: RobotSpec, vocabulary: int, blueprints: Mapping[str, Any]) -> None:
         super().__init__()
         self.config, self.cameras, self.width = config, tuple(spec.cameras), config.width
-        size = camera_size(spec)
+        size = largest(spec)
         self.language = build_language(config.language, vocabulary, blueprints.get("language"))
         words = self.language.width
         self.vision = build_vision(config.vision, words, size, blueprints.get("vision"))
+        self.stack = Views(spec, self.vision)
         channels = self.vision.channels
         self.project = None
         if config.projector is not None:
@@ -102,7 +104,7 @@ class Network(nn.Module):
             state: (B, T, S) at unit scale.
         """
         words = self.language(ids)
-        views, rows = torch.cat([images[name] for name in self.cameras], dim=1), len(ids)
+        views, rows = self.stack(images), len(ids)
         count = views.shape[1]
         each = words.repeat(count)
         features = feature_map(self.vision, views.flatten(0, 1), each)
@@ -123,20 +125,6 @@ class Network(nn.Module):
             parts.append(self.coordinates(torch.cat(numbers, dim=-1)))
         ticks = logits.reshape(rows, len(self.cameras), -1, logits.shape[1], *features.shape[-2:])
         return Scene(Features(self.fuse(torch.cat(parts, dim=-1))[:, None]), points, ticks[:, :, -1])
-
-
-def camera_size(spec: RobotSpec) -> tuple[int, int]:
-    """Return (h, w) of the cameras [px].
-
-    Raises:
-        ConfigError: they are of several sizes.
-    """
-    sizes = {(camera.height, camera.width) for camera in spec.cameras.values()}
-    if len(sizes) != 1:
-        raise ConfigError(
-            f"this policy needs cameras of one size, the spec has {sorted(sizes)}. Resize when recording."
-        )
-    return next(iter(sizes))
 
 
 def blueprints_of(network: nn.Module) -> dict[str, Any]:

@@ -185,14 +185,13 @@ class VLAPolicy(nn.Module):
             scene = dataclasses.replace(scene, features=self.before(scene.features, previous))
         tokens = scene.features.tokens
         if self.bodies is not None:
-            who = self.bodies.tell.weight[self.acting()] if body is None else self.bodies.tell(body)[:, None]
-            tokens = tokens + who
+            tell = self.bodies.tell
+            tokens = tokens + (tell.weight[self.acting()] if body is None else tell(body)[:, None])
         elif not self.aims:
             return scene
-        for name, aim in self.aims.items():
+        for name, aim in self.aims.items():  # of several bodies the states are labels at unit scale
             there = self.normalizer.to_physical(f"targets_{name}", scene.points[name])
-            several = self.bodies is not None  # whose states are labels at unit scale
-            gap = there - unit[:, -1] if several else (there - state[:, -1]) / self.own.get_buffer("state_std")
+            gap = there - unit[:, -1] if self.bodies else (there - state[:, -1]) / self.own.get_buffer("state_std")
             tokens = tokens + aim(gap)[:, None]
         return dataclasses.replace(scene, features=dataclasses.replace(scene.features, tokens=tokens))
 

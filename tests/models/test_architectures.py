@@ -59,6 +59,25 @@ def test_octo_readouts_are_read_by_nobody() -> None:
     assert torch.equal(inner[0], inner[1])
 
 
+def test_palm_e_has_images_and_state_as_tokens_before_the_words_and_speaks_and_acts_from_them() -> None:
+    config = dataclasses.replace(named("palm-e", POINT), grounding=GroundingConfig())
+    policy = matrix.built(config)
+    network, obs = policy.network, matrix.lesson_of(policy).obs
+    assert isinstance(network, FusedNetwork)
+    with torch.no_grad():
+        features = policy.eval().encode(obs).features
+        moved = policy.encode(dataclasses.replace(obs, state=obs.state + 1)).features
+    words = policy.word_ids(obs.instruction).shape[1]
+    assert features.tokens.shape == (4, 2 * 4 * 4 + 1 + words, 128)  # two ticks of 4 x 4 patches, the state, the words
+    assert torch.equal(features.tokens[:, :32], moved.tokens[:, :32])
+    assert not torch.allclose(features.tokens[:, 32:], moved.tokens[:, 32:])
+    table = network.language.model.get_input_embeddings().weight  # type: ignore[union-attr]
+    assert features.decode is not None
+    said = features.decode(table[policy.word_ids(("go left",) * 4)]) @ table.T
+    assert said.shape == (4, 2, len(table))
+    assert policy.predict_action_chunk(obs.map(lambda array: array.numpy())).shape == (4, config.horizon, 2)
+
+
 def test_rt1_keeps_eight_tokens_of_each_tick_and_begins_as_if_nothing_was_said() -> None:
     policy = matrix.built(named("rt1", POINT))
     assert tokens_of(policy).shape == (4, 6 * 8 + 1, 128)

@@ -14,6 +14,7 @@ from sinew.models.encoder_config import (
     FilmFusionConfig,
     LmFusionConfig,
     MlpProjectorConfig,
+    PlainVitConfig,
     Qwen2Config,
     ResnetConfig,
     ResnetSizes,
@@ -94,6 +95,23 @@ def rt2() -> PolicyConfig:
     return dataclasses.replace(_through_lm(), head=AutoregressiveHeadConfig(decoder="lm"))
 
 
+def palm_e() -> PolicyConfig:
+    """PaLM-E-like (Driess 2023, arXiv:2303.03378): what a ViT sees and the state are tokens of a language model.
+
+    Two ticks of images, then the state stand before the words. The language model says actions and, with co-training,
+    answers in words from the same tokens. PaLM-E itself says only words, which other policies act on.
+    """
+    return PolicyConfig(
+        vision=PlainVitConfig(random=VitSizes(image=64, patch=16, width=96)),
+        language=Qwen2Config(random=TextSizes(width=128, layers=3)),
+        projector=MlpProjectorConfig(),
+        fusion=LmFusionConfig(),
+        head=AutoregressiveHeadConfig(decoder="lm"),
+        width=128,
+        history=2,
+    )
+
+
 def pi0() -> PolicyConfig:
     """pi0-like (Black 2024, arXiv:2410.24164): a flow expert shares the language model's keys and values."""
     return dataclasses.replace(_through_lm(), head=FlowHeadConfig(expert="joint"), horizon=8, execute=4)
@@ -137,6 +155,7 @@ ARCHITECTURES: dict[str, Callable[[], PolicyConfig]] = {
     "transformer-vla": transformer_vla,
     "rt1": rt1,
     "rt2": rt2,
+    "palm-e": palm_e,
     "octo": octo,
     "pi0": pi0,
     "diffusion-policy": diffusion_policy,

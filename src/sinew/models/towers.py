@@ -1,0 +1,232 @@
+"""Takes the SigLIP tower out of the weights of large policies, to see with in policies of ours."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sinew.core.errors import CheckpointError, ConfigError
+from sinew.core.files import write_json
+from sinew.models.pixels import FILES, HALVES, Pixels
+from sinew.models.pretrained import quiet, transformers_class
+
+HEADS = {768: 12, 1024: 16, 1152: 16}
+"""Attention heads of the published SigLIP towers (Zhai 2023, arXiv:2303.15343) by width; weights do not say it."""
+EMBEDDINGS = {
+    "patch_embed.proj": "embeddings.patch_embedding",
+    "pos_embed": "embeddings.position_embedding.weight",
+    "norm": "post_layernorm",
+}
+BLOCKS = {
+    "norm1": "layer_norm1",
+    "norm2": "layer_norm2",
+    "attn.proj": "self_attn.out_proj",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of policy with a SigLIP tower.
+
+    Attributes:
+        name: for people.
+        tower: what the names of the tower's weights begin with, a regular expression.
+        rename: from the rest of such a name and its weight to those of ``transformers``; several, or none.
+        activation: of its layers, in the words of ``transformers``.
+        mode: how its images were resized.
+        layer: whose output the policy reads, for ``--policy.vision.layer``.
+        others: of the other parts, what names begin with and why they stay behind.
+    """
+
+    name: str
+    tower: str
+    rename: Callable[[str, Tensor], Mapping[str, Tensor]]
+    activation: str
+    mode: str
+    layer: int
+    others: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a policy's weights.
+
+    Attributes:
+        kind: of the policy.
+        tower: how many numbers the tower has.
+        left: by part how many numbers stayed behind, and why.
+    """
+
+    kind: Kind
+    tower: int
+    left: tuple[tuple[str, int, str], ...]
+
+    def lines(self) -> Iterator[str]:
+        """Yield what was and was not taken, for people."""
+        yield f"{self.kind.name}: taken {self.tower / 1e6:.1f} M weights of the vision tower"
+        for name, count, why in self.left:
+            yield f"left {name}, {count / 1e6:.1f} M weights: {why}"
+
+
+def as_they_are(name: str, value: Tensor) -> dict[str, Tensor]:
+    """Return a weight of a tower that ``transformers`` itself wrote; what only a pooled output needs is left out."""
+    return {} if name.startswith("head.") else {name: value}
+
+
+def from_timm(name: str, value: Tensor) -> dict[str, Tensor]:
+    """Return a weight of timm's vision transformer under the names of ``transformers``; what it joins is split."""
+    if name.startswith("attn_pool."):
+        return {}
+    if name == "pos_embed":
+        return {EMBEDDINGS[name]: value[0]}
+    if found := re.fullmatch(r"blocks\.(\d+)\.attn\.qkv\.(weight|bias)", name):
+        begin = f"encoder.layers.{found[1]}.self_attn"
+        return {f"{begin}.{part}_proj.{found[2]}": piece for part, piece in zip("qkv", value.chunk(3), strict=True)}
+    if found := re.fullmatch(r"blocks\.(\d+)\.(.+)\.(weight|bias)", name):
+        return {f"encoder.layers.{found[1]}.{BLOCKS.get(found[2], found[2])}.{found[3]}": value}
+    stem, _, last = name.rpartition(".")
+    return {f"{EMBEDDINGS.get(stem, stem)}.{last}": value}
+
+
+NO_GEMMA = "sinew has no Gemma to read instructions with"
+NO_LLAMA = "sinew has no Llama to read instructions with"
+NO_EXPERT = "it reads that language model's keys and values"
+SMOLVLA = Kind(
+    "SmolVLA", r"(?:model\.)?vlm_with_expert\.vlm\.model\.vision_model\.",
+    as_they_are, "gelu_pytorch_tanh", "bilinear", -1,
+    {
+        r".*\.vlm\.model\.connector\.": "projector: it leads into that language model",
+        r".*\.vlm\.": f"language model: {NO_LLAMA}",
+        r".*\.lm_expert\.": f"action expert: {NO_EXPERT}",
+        r"(?:model\.)?(?:state|action)_": f"state and action layers: of the action expert; {NO_EXPERT}",
+    },
+)  # fmt: skip
+PI0 = Kind(
+    "pi0", r"(?:model\.)?paligemma_with_expert\.paligemma\.(?:model\.)?vision_tower\.vision_model\.",
+    as_they_are, "gelu_pytorch_tanh", "bilinear", -1,
+    {
+        r".*\.multi_modal_projector\.": "projector: it leads into that language model",
+        r".*\.paligemma\.": f"language model: {NO_GEMMA}",
+        r".*\.gemma_expert\.": f"action expert: {NO_EXPERT}",
+        r"(?:model\.)?(?:state|action|time)_": f"state and action layers: of the action expert; {NO_EXPERT}",
+    },
+)  # fmt: skip
+OPENVLA = Kind(
+    "OpenVLA", r"vision_backbone\.fused_featurizer\.", from_timm, "gelu", "bicubic", -2,
+    {
+        r"vision_backbone\.featurizer\.": "second vision tower: a DINOv2 with registers, which --policy.vision has not",
+        r"projector\.": "projector: it leads from both towers into that language model",
+        r"language_model\.": f"language model, which says the actions: {NO_LLAMA}",
+    },
+)  # fmt: skip
+KINDS = (SMOLVLA, PI0, OPENVLA)
+"""Policies whose tower can be taken: of LeRobot, of openpi's PyTorch side, and in the layout of Hugging Face."""
+
+
+def take_tower(source: Path, directory: Path, *, heads: int | None = None) -> Taken:
+    """Write the SigLIP tower of a policy into an existing directory, in the layout of Hugging Face, float32.
+
+    Args:
+        source: directory with the policy's safetensors, in one file or in shards.
+        directory: that is filled; ``--policy.vision.path`` reads it.
+        heads: attention heads of the tower; None knows those of the published ones by their width.
+
+    Raises:
+        CheckpointError: there are no such weights, or none of a tower that is known, or some of it are missing.
+        ConfigError: the number of heads is unknown or does not fit.
+        DependencyError: transformers is not installed.
+    """
+    kind, found, sizes = _read(source)
+    settings = _settings(kind, found, heads)
+    model = transformers_class("siglip", "SiglipVisionModel")(settings)
+    wanted = model.state_dict()
+    names = {name.removeprefix("vision_model."): name for name in wanted}
+    wrong = sorted(set(names) ^ set(found)) or [
+        name for name, value in found.items() if value.shape != wanted[names[name]].shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{source}: {len(wrong)} weights of its {kind.name} tower are missing, unknown or of another shape, such "
+            f"as {', '.join(wrong[:3])}. Copy the policy again, or take one of another release."
+        )
+    model.load_state_dict({names[name]: value.float() for name, value in found.items()})
+    with quiet():
+        model.save_pretrained(directory)
+    pixels = Pixels((settings.image_size, settings.image_size), *HALVES, mode=kind.mode)
+    write_json(directory / FILES[0], pixels.to_dict())
+    left = Counter[str]()
+    for name, size in sizes.items():
+        left[next((why for begin, why in kind.others.items() if re.match(begin, name)), "others: not known")] += size
+    rows = tuple((why.split(": ", 1)[0], count, why.split(": ", 1)[1]) for why, count in left.items())
+    return Taken(kind, sum(value.numel() for value in found.values()), rows)
+
+
+def _read(source: Path) -> tuple[Kind, dict[str, Tensor], dict[str, int]]:
+    """Return a policy's kind, its tower's weights by the names of ``transformers``, and the sizes of all others."""
+    kind, found, sizes = None, dict[str, Tensor](), dict[str, int]()
+    for name, weight in _weights(source):
+        match = next((one for one in KINDS if re.match(one.tower, name)), None)
+        if match is None:
+            sizes[name] = int(torch.Size(weight.get_shape()).numel())
+        else:
+            kind = match
+            found |= match.rename(re.sub(match.tower, "", name, count=1), weight[:])
+    if kind is None:
+        seen = f"{len(sizes)} weights, such as {', '.join(list(sizes)[:2])}" if sizes else "no *.safetensors"
+        known = ", ".join(one.name for one in KINDS)
+        raise CheckpointError(
+            f"{source}: {seen}; no vision tower of {known}. Name the directory that holds the policy's safetensors; "
+            "openpi's own JAX checkpoints have to be converted with its examples/convert_jax_model_to_pytorch.py."
+        )
+    return kind, found, sizes
+
+
+def _weights(source: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each weight in a directory, with what reads it when it is sliced."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(source.glob("*.safetensors")):
+        try:
+            file = safe_open(path, "pt")
+            yield from ((name, file.get_slice(name)) for name in list(file.keys()))
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: cannot be read ({error}). Copy it again.") from error
+
+
+def _settings(kind: Kind, found: Mapping[str, Tensor], heads: int | None) -> Any:  # noqa: ANN401  (of transformers)
+    """Return the tower's settings as its weights tell them."""
+    needed = (
+        "embeddings.patch_embedding.weight",
+        "embeddings.position_embedding.weight",
+        "encoder.layers.0.mlp.fc1.weight",
+    )
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise CheckpointError(f"the {kind.name} tower lacks {', '.join(missing)}. Copy all files of the policy.")
+    width, _, patch, _ = found[needed[0]].shape
+    heads = heads or HEADS.get(width)
+    if heads is None or width % heads:
+        raise ConfigError(
+            f"the {kind.name} tower has a width of {width}, and how many attention heads share it no weight says. "
+            f"Known are {', '.join(f'{known} for {size}' for size, known in HEADS.items())}; say yours with --heads."
+        )
+    layers = {int(name.split(".")[2]) for name in found if name.startswith("encoder.layers.")}
+    return transformers_class("siglip", "SiglipVisionConfig")(
+        hidden_size=width,
+        intermediate_size=len(found[needed[2]]),
+        num_hidden_layers=max(layers) + 1,
+        num_attention_heads=heads,
+        image_size=round(len(found[needed[1]]) ** 0.5) * patch,
+        patch_size=patch,
+        hidden_act=kind.activation,
+        vision_use_head=False,
+    )

@@ -54,13 +54,16 @@ def byte_tokenizer(kind: str) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    special = {"qwen2": ["<|endoftext|>"], "bert": ["[PAD]", "[CLS]", "[SEP]"], "clip_text": ["<bos>", "<eos>"]}[kind]
+    causal = kind in ("qwen2", "llama")
+    special = (
+        ["<|endoftext|>"] if causal else {"bert": ["[PAD]", "[CLS]", "[SEP]"], "clip_text": ["<bos>", "<eos>"]}[kind]
+    )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=300, special_tokens=special, show_progress=False, initial_alphabet=alphabet
     )
     tokenizer.train_from_iterator(SENTENCES * 3, trainer)
-    if kind != "qwen2":
+    if not causal:
         around = [(name, tokenizer.token_to_id(name)) for name in special[-2:]]
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{special[-2]} $A {special[-1]}", special_tokens=around
@@ -69,12 +72,13 @@ def byte_tokenizer(kind: str) -> Tokenizer:
 
 
 def text(kind: str, place: Path) -> Any:  # noqa: ANN401
-    """Write a seeded language model of that kind with its tokenizer and return it; Qwen2 as a causal LM."""
+    """Write a seeded language model of that kind with its tokenizer and return it; Qwen2 and Llama as causal LMs."""
     torch.manual_seed(6)
-    names = {"qwen2": ("qwen2", "Qwen2", "ForCausalLM"), "bert": ("bert", "Bert", "ForMaskedLM")}
+    names = {name.lower(): (name.lower(), name, "ForCausalLM") for name in ("Qwen2", "Llama")}
+    names |= {"bert": ("bert", "Bert", "ForMaskedLM")}
     module, name, task = names.get(kind, ("clip", "CLIPText", "Model"))
     special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1} if kind == "clip_text" else {}
-    more = {"num_key_value_heads": 1} if kind == "qwen2" else special
+    more = {"num_key_value_heads": 1} if kind in ("qwen2", "llama") else special
     settings = transformers_class(module, f"{name}Config")(**BODY, vocab_size=304, max_position_embeddings=40, **more)
     model = write(transformers_class(module, f"{name}{task}")(settings), place)
     byte_tokenizer(kind).save(str(place / "tokenizer.json"))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sinew.core.types import Batch, NumpyObservation
 from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PREVIOUS, PROJECTORS, VISION, GroundingConfig, PolicyConfig
-from sinew.models.encoder_config import ResnetSizes, TextSizes, VitSizes
+from sinew.models.encoder_config import CAUSAL, TEXT_ENCODERS, ResnetSizes, TextSizes, VitSizes
 from sinew.models.policy import VLAPolicy
 from sinew.models.text_encoders import tokenizer_of
 from sinew.models.visuomotor_config import VISUOMOTOR
@@ -51,7 +51,7 @@ UNFIT = {
     **{
         frozenset({("fusion", "lm"), ("language", name)}): "needs a causal language model"
         for name in LANGUAGE
-        if name != "qwen2"
+        if name not in CAUSAL
     },
 }
 """Pairs that are refused, and what is said."""
@@ -61,7 +61,7 @@ TINY: Mapping[str, Any] = {
 }  # fmt: skip
 RANDOM = {
     "resnet": ResnetSizes(image=16, stem=8, widths=(8, 16)),
-    **dict.fromkeys(("qwen2", "bert", "clip_text"), TextSizes(width=16, layers=1, heads=2, kv_heads=1, positions=16)),
+    **dict.fromkeys(TEXT_ENCODERS, TextSizes(width=16, layers=1, heads=2, kv_heads=1, positions=16)),
 }
 Combination = Mapping[str, str]
 

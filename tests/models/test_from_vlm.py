@@ -21,12 +21,12 @@ from toy_policy import spread
 SPEC = ToyConfig(size=matrix.SIZE).spec
 
 
-def llava(place: Path, seeing: str = "siglip_vision_model") -> Any:  # noqa: ANN401
+def llava(place: Path, seeing: str = "siglip_vision_model", reading: str = "qwen2") -> Any:  # noqa: ANN401
     """Write a tiny Llava that sees and reads, and return it."""
     torch.manual_seed(0)
     settings = transformers_class("llava", "LlavaConfig")(
         vision_config={"model_type": seeing, **hub_models.EYES},
-        text_config={"model_type": "qwen2", **hub_models.BODY, "num_key_value_heads": 1, "vocab_size": 304},
+        text_config={"model_type": reading, **hub_models.BODY, "num_key_value_heads": 1, "vocab_size": 304},
         image_token_id=303,
         vision_feature_layer=-2,
         vision_feature_select_strategy="full" if seeing.startswith("siglip") else "default",
@@ -36,9 +36,12 @@ def llava(place: Path, seeing: str = "siglip_vision_model") -> Any:  # noqa: ANN
     return hub_models.write(model, place, hub_models.pixels())
 
 
-@pytest.mark.parametrize("seeing", ["siglip_vision_model", "clip_vision_model"])
-def test_features_are_the_hidden_states_of_the_whole_model(seeing: str, tmp_path: Path) -> None:
-    whole = llava(tmp_path, seeing).model
+@pytest.mark.parametrize(
+    ("seeing", "reading"),
+    [("siglip_vision_model", "qwen2"), ("clip_vision_model", "qwen2"), ("clip_vision_model", "llama")],
+)
+def test_features_are_the_hidden_states_of_the_whole_model(seeing: str, reading: str, tmp_path: Path) -> None:
+    whole = llava(tmp_path, seeing, reading).model
     policy = VLAPolicy.from_pretrained_vlm(str(tmp_path), SPEC).eval()
     images = torch.randint(0, 256, (2, 1, 3, 16, 16), dtype=torch.uint8)
     ids = torch.tensor([policy.tokenizer.encode("go to the left thing").ids] * 2)

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 import hub_models
 from sinew.core.errors import CheckpointError, ConfigError
-from sinew.models.encoder_config import TEXT_ENCODERS, BertConfig, Qwen2Config
+from sinew.models.encoder_config import CAUSAL, TEXT_ENCODERS, BertConfig, Qwen2Config
 from sinew.models.language import WordIds
 from sinew.models.text_encoders import PADDING, TextEncoder, tokenizer_of
 
@@ -25,7 +25,7 @@ def ids_of(tokenizer: Tokenizer) -> torch.Tensor:
 @pytest.mark.parametrize("kind", TEXT_ENCODERS)
 def test_a_directory_gives_the_outputs_of_transformers(kind: str, tmp_path: Path) -> None:
     model = hub_models.text(kind, tmp_path)
-    model = model.model if kind == "qwen2" else model.bert if kind == "bert" else model
+    model = model.model if kind in CAUSAL else model.bert if kind == "bert" else model
     config = TEXT_ENCODERS[kind](path=str(tmp_path))
     tokenizer = tokenizer_of(config, ())
     encoder = TextEncoder(config, tokenizer.get_vocab_size()).eval()

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+import hub_models
 from sinew.cli.main import main
 from sinew.core.errors import CheckpointError, ConfigError
-from sinew.models.encoder_config import SiglipConfig
+from sinew.models.encoder_config import LlamaConfig, SiglipConfig
 from sinew.models.encoders import VisionEncoder
-from sinew.models.towers import PI0, SMOLVLA, take_tower
+from sinew.models.text_encoders import TextEncoder, tokenizer_of
+from sinew.models.towers import PI0, SMOLVLA, take_language, take_tower
 
 SIZES: dict[str, Any] = {
     "hidden_size": 16,
@@ -161,8 +163,8 @@ def test_the_command_writes_a_tower_and_says_how_to_see_with_it(
     words = ["adopt", str(source), "--part", "vision", "--heads", "2", "--out", str(tmp_path / "tower")]
     assert main(words) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "OpenVLA: taken 0.0 M weights of the vision tower" in said
-    assert "left language model, which says the actions, 0.0 M weights: sinew has no Llama" in said
+    assert "OpenVLA: taken 0.0 M weights of its vision part" in said
+    assert "left language model, 0.0 M weights: --part language takes" in said
     assert "--policy.vision.kind siglip --policy.vision.path" in said
     assert "--policy.vision.layer -2" in said
     assert main(words) == 2
@@ -171,14 +173,47 @@ def test_the_command_writes_a_tower_and_says_how_to_see_with_it(
 
 def test_what_is_no_such_policy_is_refused(tmp_path: Path) -> None:
     empty = made(tmp_path / "empty")
-    with pytest.raises(CheckpointError, match=r"no \*.safetensors; no vision tower of SmolVLA, pi0, OpenVLA"):
+    with pytest.raises(CheckpointError, match=r"no \*.safetensors; no vision part of SmolVLA, pi0, OpenVLA"):
         take_tower(empty, made(tmp_path / "a"))
     source = write(tmp_path / "theirs", "OpenVLA", timm_weights())
     with pytest.raises(ConfigError, match=r"width of 16, .* 12 for 768, .* say yours with --heads"):
         take_tower(source, made(tmp_path / "b"))
     (source / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"weights of its OpenVLA tower are missing|tower lacks"):
+    with pytest.raises(CheckpointError, match=r"weights are missing|tower lacks"):
         take_tower(source, made(tmp_path / "c"), heads=2)
+
+
+@pytest.mark.parametrize("kind", ["SmolVLA", "OpenVLA"])
+def test_a_llama_reads_what_it_read_in_its_policy(kind: str, tmp_path: Path) -> None:
+    from transformers.models.llama import LlamaConfig as Settings
+    from transformers.models.llama import LlamaModel
+
+    sizes = {name: SIZES[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers")}
+    settings = Settings(**sizes, num_attention_heads=4, num_key_value_heads=2, vocab_size=304, rms_norm_eps=1e-5)
+    theirs = filled(LlamaModel(settings))
+    prefix = {"SmolVLA": "model.vlm_with_expert.vlm.model.text_model.", "OpenVLA": "language_model.model."}[kind]
+    tower = timm_weights() if kind == "OpenVLA" else vision_model(kind).state_dict()
+    source = write(tmp_path / "theirs", kind, tower)
+    for file in source.glob("*.safetensors"):
+        save_file({name: value for name, value in load_file(file).items() if not name.startswith(prefix)}, file)
+    save_file({f"{prefix}{name}": value for name, value in theirs.state_dict().items()}, source / "more.safetensors")
+    hub_models.byte_tokenizer("llama").save(str(source / "tokenizer.json"))
+    taken = take_language(source, made(tmp_path / "ours"), heads=4)
+    assert "vision tower" in {name for name, _, _ in taken.left}
+    config = LlamaConfig(path=str(tmp_path / "ours"))
+    tokenizer = tokenizer_of(config, ())
+    ours = TextEncoder(config, tokenizer.get_vocab_size()).eval()
+    ids = torch.tensor([tokenizer.encode("go to the left thing").ids])
+    with torch.no_grad():
+        torch.testing.assert_close(ours(ids).tokens, theirs(input_ids=ids).last_hidden_state, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ConfigError, match=r"language part .* width of 16, .* 15 for 960, 32 for 4096"):
+        take_language(source, made(tmp_path / "again"))
+
+
+def test_gemma_is_not_read_with(tmp_path: Path) -> None:
+    source = write(tmp_path / "theirs", "pi0", vision_model("pi0").state_dict())
+    with pytest.raises(CheckpointError, match="no language part of SmolVLA, OpenVLA"):
+        take_language(source, made(tmp_path / "ours"))
 
 
 def made(place: Path) -> Path:

@@ -1,4 +1,4 @@
-"""``sinew adopt``: a policy that others trained becomes one of ours, or its vision tower sees for one."""
+"""``sinew adopt``: a policy that others trained becomes one of ours, or parts of it see and read for one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ class AdoptOptions:
     """Take over a policy that LeRobot trained; what is written is exported, served and run as any other.
 
     Attributes:
-        source: its pretrained_model directory; with --part vision the directory with its safetensors.
+        source: its pretrained_model directory; with --part the directory with its safetensors.
         out: directory to write.
-        part: policy takes over ACT and Diffusion Policy whole; vision the SigLIP tower of SmolVLA, pi0 or OpenVLA.
-        heads: attention heads of that tower, where its width does not tell.
+        part: policy takes over ACT and Diffusion Policy whole; vision the SigLIP tower of SmolVLA, pi0 or OpenVLA;
+            language the Llama of SmolVLA or OpenVLA.
+        heads: attention heads of that part, where its width does not tell.
         spec: spec.json with what LeRobot does not keep of the robot: names, units, rate, meaning of the actions.
             Without it the one beside the policy is read; where there is none, the message shows what to write.
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PRETRAINED_MODEL")]
     out: Path
-    part: Literal["policy", "vision"] = "policy"
+    part: Literal["policy", "vision", "language"] = "policy"
     heads: int | None = None
     spec: Path | None = None
 
@@ -37,15 +38,17 @@ def adopt(words: list[str]) -> int:
 
     from sinew.models.heads.config import DiffusionHeadConfig
     from sinew.run.adopting import adopt as write
-    from sinew.run.adopting import adopt_vision
+    from sinew.run.adopting import adopt_part
     from sinew.run.screen import say
 
-    if options.part == "vision":
-        taken = adopt_vision(options.source, options.out, options.heads)
-        deeper = "" if taken.kind.layer == -1 else f" --policy.vision.layer {taken.kind.layer}"
-        say(
-            f"Next:   sinew train bc --policy.vision.kind siglip --policy.vision.path {options.out}{deeper} --data PATH"
-        )
+    if options.part != "policy":
+        taken = adopt_part(options.source, options.out, options.part, options.heads)
+        kind = "siglip" if options.part == "vision" else "llama"
+        deeper = " --policy.vision.layer -2" if options.part == "vision" and taken.kind.layer == -2 else ""
+        flags = f"--policy.{options.part}.kind {kind} --policy.{options.part}.path {options.out}{deeper}"
+        if options.part == "language" and not (options.out / "tokenizer.json").is_file():
+            say(f"  no tokenizer.json beside it: put that of the model it began as into {options.out}")
+        say(f"Next:   sinew train bc {flags} --data PATH")
         return 0
     policy = write(options.source, options.out, options.spec)
     weights = sum(value.numel() for value in policy.parameters())

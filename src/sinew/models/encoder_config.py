@@ -153,6 +153,13 @@ class Qwen2Config(TextConfig):
 
 
 @dataclass(frozen=True)
+class LlamaConfig(TextConfig):
+    """Llama (Touvron 2023, arXiv:2302.13971) and its like, such as SmolLM2: a causal language model."""
+
+    kind: Literal["llama"] = "llama"
+
+
+@dataclass(frozen=True)
 class BertConfig(TextConfig):
     """BERT (Devlin 2018, arXiv:1810.04805): reads a sentence in both directions."""
 
@@ -168,7 +175,8 @@ class ClipTextConfig(TextConfig):
 
 AnyVitConfig = SiglipConfig | ClipConfig | Dinov2Config | PlainVitConfig
 AnyEncoderConfig = AnyVitConfig | ResnetConfig
-AnyTextConfig = Qwen2Config | BertConfig | ClipTextConfig
+AnyCausalConfig = Qwen2Config | LlamaConfig
+AnyTextConfig = AnyCausalConfig | BertConfig | ClipTextConfig
 ENCODERS: dict[str, type[AnyEncoderConfig]] = {
     "siglip": SiglipConfig,
     "clip": ClipConfig,
@@ -176,7 +184,9 @@ ENCODERS: dict[str, type[AnyEncoderConfig]] = {
     "vit": PlainVitConfig,
     "resnet": ResnetConfig,
 }
-TEXT_ENCODERS: dict[str, type[AnyTextConfig]] = {"qwen2": Qwen2Config, "bert": BertConfig, "clip_text": ClipTextConfig}
+CAUSAL: dict[str, type[AnyCausalConfig]] = {"qwen2": Qwen2Config, "llama": LlamaConfig}
+"""Language models that images can enter."""
+TEXT_ENCODERS: dict[str, type[AnyTextConfig]] = {**CAUSAL, "bert": BertConfig, "clip_text": ClipTextConfig}
 
 
 @dataclass(frozen=True)
@@ -293,8 +303,8 @@ class FilmFusionConfig:
 class LmFusionConfig:
     """What is seen enters the causal language model before the words (LLaVA, Liu 2023, arXiv:2304.08485).
 
-    Needs ``language.kind`` qwen2 and a ``width`` that is the language model's. Heads get its last hidden states, its
-    keys and values, and may decode through it.
+    Needs ``language.kind`` qwen2 or llama and a ``width`` that is the language model's. Heads get its last hidden
+    states, its keys and values, and may decode through it.
     """
 
     kind: Literal["lm"] = "lm"

@@ -11,13 +11,14 @@ from sinew.core.files import read_json
 from sinew.core.types import RobotSpec
 from sinew.models.config import HEADS, PROJECTORS, AnyHeadConfig, PolicyConfig
 from sinew.models.encoder_config import (
+    CAUSAL,
+    AnyCausalConfig,
     AnyProjectorConfig,
     ClipConfig,
     Frozen,
     LmFusionConfig,
     LoraConfig,
     MlpProjectorConfig,
-    Qwen2Config,
     SiglipConfig,
 )
 from sinew.models.llava import is_llava
@@ -104,7 +105,7 @@ def config_from_vlm(vlm_path: str, spec: RobotSpec, options: VlmOptions) -> Poli
 
 def _parts(
     vlm_path: str, given: dict[str, Any]
-) -> tuple[SiglipConfig | ClipConfig, Qwen2Config, AnyProjectorConfig, int]:
+) -> tuple[SiglipConfig | ClipConfig, AnyCausalConfig, AnyProjectorConfig, int]:
     """Return what sees, what reads, what lies between, and the width of the language model."""
     if vlm_path:
         place = fetch(vlm_path)
@@ -121,14 +122,23 @@ def _parts(
                 "one layer counted from the end, without a class token, is read here."
             )
         projector: AnyProjectorConfig = MlpProjectorConfig(path=vlm_path)
-        return kind(path=vlm_path, layer=layer), Qwen2Config(path=vlm_path), projector, _width(content["text_config"])
+        reading = _causal_kind(content["text_config"], vlm_path)(path=vlm_path)
+        return kind(path=vlm_path, layer=layer), reading, projector, _width(content["text_config"])
     missing = [name for name in ("vision_model_name", "llm_model_name") if not given.get(name)]
     if missing:
         raise ConfigError(f"without vlm_path name both models: {', '.join(missing)} missing.")
     seen, read = given["vision_model_name"], given["llm_model_name"]
     kind = _vision_kind(read_json(fetch(seen) / "config.json"), seen)
     name = _known("projector_type", given.get("projector_type", "mlp"), tuple(PROJECTORS))
-    return kind(path=seen), Qwen2Config(path=read), PROJECTORS[name](), _width(read_json(fetch(read) / "config.json"))
+    content = read_json(fetch(read) / "config.json")
+    return kind(path=seen), _causal_kind(content, read)(path=read), PROJECTORS[name](), _width(content)
+
+
+def _causal_kind(content: dict[str, Any], path: str) -> type[AnyCausalConfig]:
+    found = content.get("model_type", "llama")  # what a Llava without it has
+    if found not in CAUSAL:
+        raise CheckpointError(f"{path}: reads with a {found!r}, wanted {' or '.join(CAUSAL)}. Name another model.")
+    return CAUSAL[found]
 
 
 def _vision_kind(content: dict[str, Any], path: str) -> type[SiglipConfig | ClipConfig]:

@@ -74,7 +74,7 @@ def read_lerobot(directory: Path) -> Foreign:
     if kind not in READERS:
         raise CheckpointError(
             f"{directory}/config.json: type {kind!r}. Of LeRobot's policies these can be taken over: "
-            f"{', '.join(READERS)}; of smolvla and pi0 the vision tower, with --part vision."
+            f"{', '.join(READERS)}; of smolvla and pi0 parts, with --part vision."
         )
     try:
         weights = load_file(directory / "model.safetensors")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sinew.core.errors import ConfigError
 from sinew.core.types import Features
+from sinew.models.encoder_config import CAUSAL
 from sinew.models.heads.config import CacheLayout, FeatureLayout
 from sinew.models.text_encoders import TextEncoder
 
@@ -35,9 +36,10 @@ class LmFusion(nn.Module):
 
     def __init__(self, language: LanguageEncoder | TextEncoder, width: int) -> None:
         super().__init__()
-        if not isinstance(language, TextEncoder) or language.settings.model_type != "qwen2":
+        if not isinstance(language, TextEncoder) or language.settings.model_type not in CAUSAL:
             raise ConfigError(
-                "the lm fusion needs a causal language model that images can enter. Set --policy.language.kind qwen2."
+                "the lm fusion needs a causal language model that images can enter. "
+                f"Set --policy.language.kind {' | '.join(CAUSAL)}."
             )
         if width != language.width:
             raise ConfigError(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sinew.core.errors import CheckpointError, ConfigError
 from sinew.models.config import LanguageConfig
-from sinew.models.encoder_config import AnyTextConfig
+from sinew.models.encoder_config import CAUSAL, AnyTextConfig
 from sinew.models.language import LanguageEncoder, WordIds, Words, train_tokenizer
 from sinew.models.pretrained import Freezable, fetch, load_weights, quiet, read_blueprint, transformers_class
 
@@ -56,6 +56,10 @@ class Reader:
 READERS = {
     "qwen2": Reader(
         "qwen2", "Qwen2Model", "Qwen2Config", {"qwen2": "", "llava": "text_config"},
+        "layers", "embed_tokens", "before", {}, {},
+    ),
+    "llama": Reader(
+        "llama", "LlamaModel", "LlamaConfig", {"llama": "", "llava": "text_config"},
         "layers", "embed_tokens", "before", {}, {},
     ),
     "bert": Reader(
@@ -193,7 +197,7 @@ def _read_tokenizer(place: Path) -> Tokenizer:
 
 def _sizes(config: AnyTextConfig, reader: Reader, vocabulary: int) -> dict[str, Any]:
     sizes = config.random
-    shared = {"num_key_value_heads": sizes.kv_heads} if config.kind == "qwen2" else {}
+    shared = {"num_key_value_heads": sizes.kv_heads} if config.kind in CAUSAL else {}
     return {
         "vocab_size": vocabulary,
         "hidden_size": sizes.width,

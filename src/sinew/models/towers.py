@@ -1,13 +1,14 @@
-"""Takes the SigLIP tower out of the weights of large policies, to see with in policies of ours."""
+"""Takes the SigLIP tower or the Llama out of the weights of large policies, for policies of ours."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from sinew.models.pretrained import quiet, transformers_class
 
 HEADS = {768: 12, 1024: 16, 1152: 16}
 """Attention heads of the published SigLIP towers (Zhai 2023, arXiv:2303.15343) by width; weights do not say it."""
+TOKENIZER = "tokenizer.json"
 EMBEDDINGS = {
     "patch_embed.proj": "embeddings.patch_embedding",
     "pos_embed": "embeddings.position_embedding.weight",
@@ -33,6 +35,11 @@ BLOCKS = {
 }
 
 
+Part = Literal["vision", "language"]
+READERS = {960: 64, 4096: 128}
+"""Size of an attention head of SmolLM2-360M, which SmolVLA has, and of Llama 2 by their width."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of policy with a SigLIP tower.
@@ -40,6 +47,7 @@ class Kind:
     Attributes:
         name: for people.
         tower: what the names of the tower's weights begin with, a regular expression.
+        reader: the same of its Llama; "" where it has none.
         rename: from the rest of such a name and its weight to those of ``transformers``; several, or none.
         activation: of its layers, in the words of ``transformers``.
         mode: how its images were resized.
@@ -49,6 +57,7 @@ class Kind:
 
     name: str
     tower: str
+    reader: str
     rename: Callable[[str, Tensor], Mapping[str, Tensor]]
     activation: str
     mode: str
@@ -62,17 +71,19 @@ class Taken:
 
     Attributes:
         kind: of the policy.
-        tower: how many numbers the tower has.
+        part: that was taken.
+        numbers: how many it has.
         left: by part how many numbers stayed behind, and why.
     """
 
     kind: Kind
-    tower: int
+    part: Part
+    numbers: int
     left: tuple[tuple[str, int, str], ...]
 
     def lines(self) -> Iterator[str]:
         """Yield what was and was not taken, for people."""
-        yield f"{self.kind.name}: taken {self.tower / 1e6:.1f} M weights of the vision tower"
+        yield f"{self.kind.name}: taken {self.numbers / 1e6:.1f} M weights of its {self.part} part"
         for name, count, why in self.left:
             yield f"left {name}, {count / 1e6:.1f} M weights: {why}"
 
@@ -98,20 +109,20 @@ def from_timm(name: str, value: Tensor) -> dict[str, Tensor]:
 
 
 NO_GEMMA = "sinew has no Gemma to read instructions with"
-NO_LLAMA = "sinew has no Llama to read instructions with"
+OTHER = "--part language takes all but its output layer"
 NO_EXPERT = "it reads that language model's keys and values"
 SMOLVLA = Kind(
     "SmolVLA", r"(?:model\.)?vlm_with_expert\.vlm\.model\.vision_model\.",
-    as_they_are, "gelu_pytorch_tanh", "bilinear", -1,
+    r"(?:model\.)?vlm_with_expert\.vlm\.model\.text_model\.", as_they_are, "gelu_pytorch_tanh", "bilinear", -1,
     {
         r".*\.vlm\.model\.connector\.": "projector: it leads into that language model",
-        r".*\.vlm\.": f"language model: {NO_LLAMA}",
+        r".*\.vlm\.": f"language model: {OTHER}",
         r".*\.lm_expert\.": f"action expert: {NO_EXPERT}",
         r"(?:model\.)?(?:state|action)_": f"state and action layers: of the action expert; {NO_EXPERT}",
     },
 )  # fmt: skip
 PI0 = Kind(
-    "pi0", r"(?:model\.)?paligemma_with_expert\.paligemma\.(?:model\.)?vision_tower\.vision_model\.",
+    "pi0", r"(?:model\.)?paligemma_with_expert\.paligemma\.(?:model\.)?vision_tower\.vision_model\.", "",
     as_they_are, "gelu_pytorch_tanh", "bilinear", -1,
     {
         r".*\.multi_modal_projector\.": "projector: it leads into that language model",
@@ -121,11 +132,11 @@ PI0 = Kind(
     },
 )  # fmt: skip
 OPENVLA = Kind(
-    "OpenVLA", r"vision_backbone\.fused_featurizer\.", from_timm, "gelu", "bicubic", -2,
+    "OpenVLA", r"vision_backbone\.fused_featurizer\.", r"language_model\.model\.", from_timm, "gelu", "bicubic", -2,
     {
         r"vision_backbone\.featurizer\.": "second vision tower: a DINOv2 with registers, which --policy.vision has not",
         r"projector\.": "projector: it leads from both towers into that language model",
-        r"language_model\.": f"language model, which says the actions: {NO_LLAMA}",
+        r"language_model\.": f"language model: {OTHER}",
     },
 )  # fmt: skip
 KINDS = (SMOLVLA, PI0, OPENVLA)
@@ -145,46 +156,111 @@ def take_tower(source: Path, directory: Path, *, heads: int | None = None) -> Ta
         ConfigError: the number of heads is unknown or does not fit.
         DependencyError: transformers is not installed.
     """
-    kind, found, sizes = _read(source)
+    kind, found, sizes = _read(source, "vision")
     settings = _settings(kind, found, heads)
     model = transformers_class("siglip", "SiglipVisionModel")(settings)
+    _write(model, {name: value.float() for name, value in found.items()}, directory, f"{source}: {kind.name}")
+    pixels = Pixels((settings.image_size, settings.image_size), *HALVES, mode=kind.mode)
+    write_json(directory / FILES[0], pixels.to_dict())
+    return _taken(kind, "vision", found, sizes)
+
+
+def take_language(source: Path, directory: Path, *, heads: int | None = None) -> Taken:
+    """Write the Llama of a policy, without its output layer, likewise, in its own type, for ``--policy.language.path``.
+
+    Its rotary positions have the base 10000, as both policies turn them. A tokenizer.json beside the weights is taken
+    along.
+
+    Args:
+        source: as for ``take_tower``.
+        directory: as for ``take_tower``.
+        heads: attention heads; None knows those of the published ones by their width.
+
+    Raises:
+        CheckpointError: there are no such weights, or some are missing.
+        ConfigError: the number of heads is unknown or does not fit.
+        DependencyError: transformers is not installed.
+    """
+    kind, found, sizes = _read(source, "language")
+    needed = ("embed_tokens.weight", *(f"layers.0.{name}.weight" for name in ("self_attn.k_proj", "mlp.up_proj")))
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise CheckpointError(
+            f"{source}: its {kind.name} language part lacks {', '.join(missing)}. Copy all its files."
+        )
+    words, width = found[needed[0]].shape
+    size = width // heads if heads else READERS.get(width)
+    if size is None or width % size or len(found[needed[1]]) % size:
+        raise _unknown(kind, "language", width, {wide: wide // each for wide, each in READERS.items()})
+    settings = transformers_class("llama", "LlamaConfig")(
+        vocab_size=words,
+        hidden_size=width,
+        intermediate_size=len(found[needed[2]]),
+        num_hidden_layers=1 + max(int(name.split(".")[1]) for name in found if name.startswith("layers.")),
+        num_attention_heads=width // size,
+        num_key_value_heads=len(found[needed[1]]) // size,
+        rms_norm_eps=1e-5,
+    )
+    model = transformers_class("llama", "LlamaModel")(settings).to(found[needed[0]].dtype)
+    _write(model, found, directory, f"{source}: {kind.name}")
+    if (source / TOKENIZER).is_file():
+        shutil.copyfile(source / TOKENIZER, directory / TOKENIZER)
+    return _taken(kind, "language", found, sizes)
+
+
+def _write(model: Any, found: Mapping[str, Tensor], directory: Path, what: str) -> None:  # noqa: ANN401  (of transformers)
+    """Write a model of ``transformers`` with these weights; their names may lack the outermost module's."""
     wanted = model.state_dict()
     names = {name.removeprefix("vision_model."): name for name in wanted}
-    wrong = sorted(set(names) ^ set(found)) or [
-        name for name, value in found.items() if value.shape != wanted[names[name]].shape
+    known = {name: value for name, value in found.items() if not name.endswith("rotary_emb.inv_freq")}
+    wrong = sorted(set(names) ^ set(known)) or [
+        name for name, value in known.items() if value.shape != wanted[names[name]].shape
     ]
     if wrong:
         raise CheckpointError(
-            f"{source}: {len(wrong)} weights of its {kind.name} tower are missing, unknown or of another shape, such "
-            f"as {', '.join(wrong[:3])}. Copy the policy again, or take one of another release."
+            f"{what}: {len(wrong)} weights are missing, unknown or of another shape, such as {', '.join(wrong[:3])}. "
+            "Copy the policy again, or take one of another release."
         )
-    model.load_state_dict({names[name]: value.float() for name, value in found.items()})
+    model.load_state_dict({names[name]: value for name, value in known.items()})
     with quiet():
         model.save_pretrained(directory)
-    pixels = Pixels((settings.image_size, settings.image_size), *HALVES, mode=kind.mode)
-    write_json(directory / FILES[0], pixels.to_dict())
+
+
+def _taken(kind: Kind, part: Part, found: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Taken:
+    reasons = {**kind.others, kind.tower: "vision tower: --part vision takes it"}
     left = Counter[str]()
     for name, size in sizes.items():
-        left[next((why for begin, why in kind.others.items() if re.match(begin, name)), "others: not known")] += size
+        why = next(
+            (reasons[begin] for begin in (kind.tower, *kind.others) if re.match(begin, name)), "others: not known"
+        )
+        left[why] += size
     rows = tuple((why.split(": ", 1)[0], count, why.split(": ", 1)[1]) for why, count in left.items())
-    return Taken(kind, sum(value.numel() for value in found.values()), rows)
+    return Taken(kind, part, sum(value.numel() for value in found.values()), rows)
 
 
-def _read(source: Path) -> tuple[Kind, dict[str, Tensor], dict[str, int]]:
-    """Return a policy's kind, its tower's weights by the names of ``transformers``, and the sizes of all others."""
+def _unknown(kind: Kind, part: Part, width: int, known: Mapping[int, int]) -> ConfigError:
+    return ConfigError(
+        f"the {part} part of this {kind.name} has a width of {width}, and how many attention heads share it no weight "
+        f"says. Known are {', '.join(f'{heads} for {wide}' for wide, heads in known.items())}; say yours with --heads."
+    )
+
+
+def _read(source: Path, part: Part) -> tuple[Kind, dict[str, Tensor], dict[str, int]]:
+    """Return a policy's kind, its part's weights by the names of ``transformers``, and the sizes of all others."""
     kind, found, sizes = None, dict[str, Tensor](), dict[str, int]()
+    begins = {one.name: one.tower if part == "vision" else one.reader for one in KINDS}
     for name, weight in _weights(source):
-        match = next((one for one in KINDS if re.match(one.tower, name)), None)
+        match = next((one for one in KINDS if begins[one.name] and re.match(begins[one.name], name)), None)
         if match is None:
             sizes[name] = int(torch.Size(weight.get_shape()).numel())
-        else:
-            kind = match
-            found |= match.rename(re.sub(match.tower, "", name, count=1), weight[:])
+            continue
+        kind, inner = match, re.sub(begins[match.name], "", name, count=1)
+        found |= match.rename(inner, weight[:]) if part == "vision" else {inner: weight[:]}
     if kind is None:
         seen = f"{len(sizes)} weights, such as {', '.join(list(sizes)[:2])}" if sizes else "no *.safetensors"
-        known = ", ".join(one.name for one in KINDS)
+        known = ", ".join(name for name, begin in begins.items() if begin)
         raise CheckpointError(
-            f"{source}: {seen}; no vision tower of {known}. Name the directory that holds the policy's safetensors; "
+            f"{source}: {seen}; no {part} part of {known}. Name the directory that holds the policy's safetensors; "
             "openpi's own JAX checkpoints have to be converted with its examples/convert_jax_model_to_pytorch.py."
         )
     return kind, found, sizes
@@ -215,10 +291,7 @@ def _settings(kind: Kind, found: Mapping[str, Tensor], heads: int | None) -> Any
     width, _, patch, _ = found[needed[0]].shape
     heads = heads or HEADS.get(width)
     if heads is None or width % heads:
-        raise ConfigError(
-            f"the {kind.name} tower has a width of {width}, and how many attention heads share it no weight says. "
-            f"Known are {', '.join(f'{known} for {size}' for size, known in HEADS.items())}; say yours with --heads."
-        )
+        raise _unknown(kind, "vision", width, HEADS)
     layers = {int(name.split(".")[2]) for name in found if name.startswith("encoder.layers.")}
     return transformers_class("siglip", "SiglipVisionConfig")(
         hidden_size=width,

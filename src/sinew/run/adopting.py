@@ -10,7 +10,7 @@ from sinew.data.formats.robot import Facts, PartialSpec, read_partial, resolve
 from sinew.models.language import train_tokenizer
 from sinew.models.lerobot import Foreign, read_lerobot
 from sinew.models.policy import VLAPolicy
-from sinew.models.towers import Taken, take_tower
+from sinew.models.towers import Part, Taken, take_language, take_tower
 from sinew.run.screen import say
 
 
@@ -39,22 +39,23 @@ def adopt(source: Path, out: Path, spec: Path | None) -> VLAPolicy:
     return policy
 
 
-def adopt_vision(source: Path, out: Path, heads: int | None) -> Taken:
-    """Write the vision tower of a large policy as a directory for ``--policy.vision.path``; say what stays behind.
+def adopt_part(source: Path, out: Path, part: Part, heads: int | None) -> Taken:
+    """Write a part of a large policy as a directory for ``--policy.<part>.path``; say what stays behind.
 
     Args:
         source: directory with the policy's safetensors.
         out: directory that is written; must not exist.
-        heads: attention heads of the tower, where its width does not tell.
+        part: of the policy.
+        heads: attention heads of that part, where its width does not tell.
 
     Raises:
-        CheckpointError: there is no such tower.
+        CheckpointError: there is no such part.
         ConfigError: ``out`` exists, or the heads are not known.
     """
     if out.exists():
         raise ConfigError(f"{out} exists and is left as it is. Name another directory with --out.")
     with new_directory(out) as temporary:
-        taken = take_tower(source, temporary, heads=heads)
+        taken = {"vision": take_tower, "language": take_language}[part](source, temporary, heads=heads)
     for line in taken.lines():
         say(f"  {line}")
     return taken

@@ -21,7 +21,7 @@ class Views(nn.Module):
     Cameras of one size are stacked as they are. Of several sizes each is resized once: to the size of a pretrained
     encoder in the way that it wants, or else to that of the largest camera. Whole images are resized, so a place in an
     image stays the same share of it. Resizing is linear along each side, so it is done by two matrices, which any
-    exporter knows.
+    exporter knows; grey levels are not rounded, for what rounds otherwise elsewhere would then see another image.
 
     Args:
         spec: of the robot.
@@ -41,15 +41,21 @@ class Views(nn.Module):
                     self.register_buffer(f"{side}_{number}", _resampling(old, new, mode), persistent=False)
 
     def forward(self, images: Mapping[str, Tensor]) -> Tensor:
-        """Return (B, V T, 3, h, w) uint8, camera by camera, of images (B, T, 3, h, w) uint8 by camera."""
-        return torch.cat([self._fitted(number, images[name]) for number, name in enumerate(self.cameras)], dim=1)
+        """Return (B, V T, 3, h, w), camera by camera, of images (B, T, 3, h, w) uint8 by camera.
+
+        They are uint8, or float32 in 0 .. 255 where one was resized.
+        """
+        if not any(self.resized):
+            return torch.cat([images[name] for name in self.cameras], dim=1)
+        return torch.cat(
+            [self._fitted(number, images[name].float()) for number, name in enumerate(self.cameras)], dim=1
+        )
 
     def _fitted(self, number: int, images: Tensor) -> Tensor:
         if not self.resized[number]:
             return images
         down, across = self.get_buffer(f"down_{number}"), self.get_buffer(f"across_{number}")
-        values = down @ images.to(down.dtype) @ across.T
-        return values.round().clamp(0.0, 255.0).to(torch.uint8)
+        return (down @ images @ across.T).clamp(0.0, 255.0)
 
 
 def largest(spec: RobotSpec) -> tuple[int, int]:

@@ -90,6 +90,7 @@ class PretrainConfig:
         plain: leave out what is asked, as LLaVA's first stage does.
         sight: "images" as they are, "blank" ones (a model that learns from these is blind), or "words": what the
             first answer says stands where the image was.
+        blank: share of the records whose images are grey, so that a model that sees nothing says what is likely.
         balance: "token" counts every id alike; "answer" counts every answer alike, however long.
         batch: records per update.
     """
@@ -101,6 +102,7 @@ class PretrainConfig:
     apart: int = 0
     plain: bool = False
     sight: Literal["images", "blank", "words"] = "images"
+    blank: float = 0.0
     balance: Literal["token", "answer"] = "token"
     batch: int = 128
 

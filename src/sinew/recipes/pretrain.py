@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -30,6 +31,8 @@ X = TypeVar("X")
 Y = TypeVar("Y")
 READER = "reader"
 """The part that is thrown away."""
+GREY = 127
+"""Value of the pixels of a blank image."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ class Pretraining:
         segments = [(0, len(self.among))]
         chosen = self.among[epoch_frames(update, seed=self.seed, batch=config.batch, segments=segments)]
         rows = self._chosen(text_rows(self.store, chosen))
+        if config.blank:
+            rows = self._greyed(rows, update)
         if config.apart:
             draws = np.random.default_rng((self.seed, 7, update))
             made = rows.packed(
@@ -179,6 +184,13 @@ class Pretraining:
         if self.reader is None:
             return chat
         return Chat(chat.encode, (), start_ids=chat.end_ids[:1], end_ids=chat.end_ids, plain=True)
+
+    def _greyed(self, rows: TextRows, update: int) -> TextRows:
+        """Return the records, some of them with grey images."""
+        grey = np.random.default_rng((self.seed, 11, update)).random(rows.num_rows) < self.config.blank
+        images = rows.images.copy()
+        images[grey] = GREY
+        return dataclasses.replace(rows, images=images)
 
     def _chosen(self, rows: TextRows) -> TextRows:
         """Return the records with the exchanges and the sight that the stage learns from."""

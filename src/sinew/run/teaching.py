@@ -27,7 +27,7 @@ from sinew.evaluate.answers import Answerer, Exam, Mark, Marks, markdown, sit, t
 from sinew.models.device import pick_device
 from sinew.models.vlm import VLM, Draw
 from sinew.models.vlm_parts import build_vision
-from sinew.recipes.pretrain import Pretraining, check_parts
+from sinew.recipes.pretrain import GREY, Pretraining, check_parts
 from sinew.recipes.staged import Part, Staged
 from sinew.run.clock import Clock
 from sinew.run.corpus import Corpus, gather, texts_of
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from sinew.run import RunConfig
 
 MARKS = "answers-{split}.json"
-GREY = 127
-"""Value of the pixels of a blank image."""
 
 
 def check_stages(config: RunConfig) -> None:

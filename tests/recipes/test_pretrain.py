@@ -13,7 +13,7 @@ from sinew.core.types import Cursor
 from sinew.data.text_batches import TextRows
 from sinew.models.vlm import VLM, Draw
 from sinew.recipes.config import PretrainConfig
-from sinew.recipes.pretrain import Pretraining, exchanges, faultless, learned
+from sinew.recipes.pretrain import GREY, Pretraining, exchanges, faultless, learned
 
 PACKED = PretrainConfig(parts=("vision", "projector", "lm"), exchanges="rest", apart=2, balance="answer", batch=12)
 
@@ -64,6 +64,17 @@ def test_a_blind_model_learns_shares_only_and_never_an_image(tmp_path: Path) -> 
     assert recipe.lesson(0).text.images.shape[1] == 0
     assert (recipe.lesson(0).text.input_ids == recipe.vlm.speech.image).sum() == 4 * recipe.vlm.image_tokens
     assert train(recipe, 2)[0] > 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_so_many_images_are_grey_and_the_store_keeps_its_own(share: float, tmp_path: Path) -> None:
+    recipe = pretraining(tmp_path, 2, PretrainConfig(apart=2, blank=share, batch=24))
+    images = recipe.lesson(3).text.images[:, 0]
+    grey = (images == GREY).all(axis=(1, 2, 3))
+    assert abs(grey.mean() - share) < 0.3 * (0 < share < 1) + 1e-9
+    again = recipe.lesson(3).text.images[:, 0]
+    assert np.array_equal(images, again)
+    assert not (recipe.store.images_of(np.arange(24))[0] == GREY).all(axis=(1, 2, 3)).any()
 
 
 def test_words_stand_where_the_image_was_before_every_question() -> None:

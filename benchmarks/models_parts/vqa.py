@@ -160,8 +160,8 @@ def share(some: Sequence[Mark], kinds: Sequence[str], group: str) -> Mark:
 
 
 def row(what: str, mark: Mark, bar: float | None, seeds: int) -> Row:
-    """Return a row of a share with its interval."""
-    low, high = mark.interval
+    """Return a row of a share with its interval, which a mean of shares has not."""
+    low, high = mark.interval if mark.right == mark.exact else (None, None)
     return Row(
         what,
         round(mark.rate, 4),
@@ -169,8 +169,8 @@ def row(what: str, mark: Mark, bar: float | None, seeds: int) -> Row:
         "" if bar is None else f">= {bar}",
         None if bar is None else mark.rate >= bar,
         mark.n,
-        round(low, 4),
-        round(high, 4),
+        None if low is None else round(low, 4),
+        None if high is None else round(high, 4),
         ", ".join(map(str, SEEDS[:seeds])),
         COMMAND,
     )
@@ -192,9 +192,7 @@ def chain_rows(paths: Sequence[Path]) -> list[Row]:
         if mark.kind != CAPTION
     ]
     captions = next(mark for mark in by_kind(seen) if mark.kind == CAPTION)
-    found.append(
-        dataclasses.replace(row("captions kept: things named rightly", captions, 0.9, count), low=None, high=None)
-    )
+    found.append(row("captions kept: things named rightly", captions, 0.9, count))
     slowest = max(map(seconds_of, paths))
     found.append(
         Row("CPU time of all stages, slowest seed", round(slowest), "s", f"<= {SECONDS_MOST}", slowest <= SECONDS_MOST)

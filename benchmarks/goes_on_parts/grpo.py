@@ -218,6 +218,7 @@ def _weak(head: str, *, learn: bool) -> Iterator[Row]:
     within = None if spent is None else spent <= MINUTES
     yield Row(f"{head}, CPU time of GRPO", minutes, "min", f"<= {MINUTES:g}", within, command=COMMAND)
     yield _row(f"{head}, imitation for the same CPU time", cells.imitated)
+    yield _row(f"{head}, weak start, wrong goal named", cells.start, control="wrong")
     wrong = _rate(cells.improved, control="wrong")
     yield _row(f"{head}, improved, wrong goal named", cells.improved, "<= 1", wrong and wrong.rate <= 0.01, "wrong")
 

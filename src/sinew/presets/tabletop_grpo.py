@@ -15,7 +15,7 @@ from sinew.run import RunConfig
 def preset(size: Size = "small") -> RunConfig:
     """Improve a trained policy by what succeeds: `sinew train tabletop-grpo --from RUN`; gaussian or flow head.
 
-    Expected: from a weak start, 24 points (3 seeds) where two skills are practised, 12 to 20 over four; docs/grpo.md.
+    Expected: from a weak start, 28 points (3 seeds) where two skills are practised, 12 to 20 over four; docs/grpo.md.
     Time: about 3 CPU-minutes for 10,000 episodes.
     """
     base = tabletop.preset(size)

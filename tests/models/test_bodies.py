@@ -14,7 +14,7 @@ from sinew.deploy.infer import VLAInferenceEngine
 from sinew.deploy.load import load_policy
 from sinew.deploy.onnx import export_onnx
 from sinew.models.bodies import BODY, joint_spec
-from sinew.models.config import HEADS, FilmVisionConfig, GroundingConfig, LanguageConfig, PolicyConfig
+from sinew.models.config import HEADS, FilmVisionConfig, GroundingConfig, LanguageConfig, LstmConfig, PolicyConfig
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
 from sinew.models.policy_files import write_body
@@ -220,3 +220,26 @@ def test_what_does_not_fit_together_is_refused() -> None:
         policy.fit_normalizer({}, [{}])
     with pytest.raises(ConfigError, match="acts as one of them"):
         policy.select_action(seen_by(ARM, 1))
+
+
+def test_a_body_remembers_what_it_executed_as_it_learned_in_the_mixture() -> None:
+    policy, batch = policy_of_two(previous=LstmConfig(ticks=2, width=8)), mixed()
+    assert policy.before is not None
+    torch.nn.init.normal_(policy.before.leave.weight, std=0.3)
+    before = torch.rand(4, 2, 3, generator=torch.Generator().manual_seed(1))
+    before[0, 0] = float("nan")
+    obs = dataclasses.replace(batch.obs, prev_actions=before)
+    whole = policy.encode(obs).features.tokens
+    assert not torch.allclose(whole, policy.encode(dataclasses.replace(obs, prev_actions=before + 1)).features.tokens)
+    for number, spec in enumerate((ARM, CRANE)):
+        rows = torch.arange(number, 4, 2)
+        alone = Observation[Tensor](
+            images={name: batch.obs.images[name][rows] for name in spec.cameras},
+            state=batch.obs.state[rows][..., : spec.state_size],
+            instruction=("go left",) * 2,
+            prev_actions=before[rows],
+        )
+        one = policy.act_as(spec.embodiment)
+        torch.testing.assert_close(one.encode(alone).features.tokens, whole[rows])
+        assert one.select_action(seen_by(spec, 2)).shape == (2, 3)
+        assert one.history.previous == 2

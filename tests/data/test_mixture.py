@@ -199,3 +199,16 @@ def test_the_quality_of_an_episode_weighs_its_frames(tmp_path: Path) -> None:
     assert weighed.gather(np.array([0, 4, 5, 7, 8])).weight.tolist() == [0.5, 0.5, 0.0, 0.0, 1.0]
     with pytest.raises(DataError, match="first: 1 quality factors for 2 episodes"):
         Mixture([replace(scored, quality=np.ones(1, np.float32))])
+
+
+def test_rows_of_all_sources_bring_what_was_executed_before_them(tmp_path: Path) -> None:
+    line = windows(tmp_path / "line", [random_episode(0, 5)]).remembering(2)
+    arm = windows(tmp_path / "arm", [arm_episode(1, 4)], ARM).remembering(2)
+    mixture = Mixture([Part("line", line), Part("arm", arm)])
+    before = mixture.gather(np.array([6, 1])).obs.prev_actions
+    assert before is not None
+    np.testing.assert_array_equal(before[0], arm.gather(np.array([1])).obs.prev_actions[0])  # type: ignore[index]
+    np.testing.assert_array_equal(before[1, :, :2], line.gather(np.array([1])).obs.prev_actions[0])  # type: ignore[index]
+    assert (before[1, :, 2:] == 0).all()
+    with pytest.raises(DataError, match=r"sources with \[0, 2\] previous actions"):
+        Mixture([Part("line", line), Part("arm", arm.remembering(0))])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kill import count_events, run_killed
 from sinew.core.errors import DataError, SinewError
 from sinew.core.files import (
     new_directory,
@@ -11,6 +12,7 @@ from sinew.core.files import (
     read_json,
     replace_directory,
     require_free,
+    restore_aside,
     write_bytes,
     write_json,
     write_text,
@@ -109,3 +111,31 @@ def test_endless_brackets_are_no_json_and_no_crash(tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(DataError, match=r"deep\.json: not valid JSON \(maximum recursion depth"):
         read_json(tmp_path / "deep.json")
+
+
+def test_killed_at_any_moment_of_a_replacement_the_old_or_the_new_is_there(tmp_path: Path) -> None:
+    def replace(place: Path) -> str:
+        for content in ("old", "new"):
+            with new_directory(place / "out") as temporary:
+                (temporary / "file").write_text(content)
+        return content
+
+    moments, _ = count_events(replace, tmp_path / "straight")
+    seen: set[str] = set()
+    for moment in range(moments):
+        place = tmp_path / f"moment-{moment}"
+        assert run_killed(replace, place, moment) is None
+        begun = list(place.glob("out")) or list(place.glob(".out.old"))
+        restore_aside(place)
+        if begun:
+            seen.add((place / "out" / "file").read_text())
+    assert seen == {"old", "new"}
+
+
+def test_what_stands_aside_is_put_back_only_where_nothing_took_its_place(tmp_path: Path) -> None:
+    for name in (".one.old", ".two.old", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    restore_aside(tmp_path)
+    assert (tmp_path / "one" / "file").read_text() == ".one.old"
+    assert (tmp_path / "two" / "file").read_text() == "two"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sinew.core.errors import CheckpointError
+from sinew.core.errors import CheckpointError, DataError
+from sinew.core.files import write_json
 from sinew.core.rundir import RunDir
 
 
@@ -123,3 +124,32 @@ def test_rundir_imports_no_torch() -> None:
 
     source = str(Path(sinew.core.__file__).parents[2])
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": source}, check=False).returncode == 0
+
+
+def refused(path: Path, *, learned: bool = False) -> str:
+    """Claim a directory, write into it, and refuse the run; return what claiming said."""
+    with RunDir(path) as run:
+        found = run.claim(Config())
+        write_json(run.path / "forecast.json", {"start": found})
+        if learned:
+            run.metrics.write_text("{}")
+        raise DataError(found)
+
+
+def test_a_new_run_that_is_refused_leaves_nothing_and_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "run"
+    for _ in range(2):
+        with pytest.raises(DataError, match="new"):
+            refused(path)
+        assert not path.exists()
+
+
+def test_what_was_learned_or_begun_before_is_kept_when_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="new"):
+        refused(tmp_path / "learned", learned=True)
+    assert (tmp_path / "learned" / "metrics.jsonl").exists()
+    with RunDir(tmp_path / "begun") as begun:
+        begun.claim(Config())
+    with pytest.raises(DataError, match="resume"):
+        refused(tmp_path / "begun")
+    assert begun.config.exists()

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from engine.test_diagnose import FAULTY
 from engine.test_forecast import MEMORY
 from sinew.core.rundir import RunDir
 from sinew.engine import runcard
 from sinew.engine.config import OptimConfig
+from sinew.engine.diagnose import diagnose
 from sinew.engine.forecast import Cost, Disk, Forecast, Stop, Time
+from sinew.engine.incidents import Incidents
 from sinew.engine.risks import Risk
+
+ROWS = FAULTY["mode collapse"]()
 
 FORECAST = Forecast(
     memory=MEMORY,
@@ -50,14 +55,22 @@ def test_card_holds_plan_and_then_results_once(tmp_path: Path) -> None:
         "- [ ] Loss decreasing\n",
     ):
         assert wanted in card
-    for incidents in (["one"], ["two"]):
-        runcard.finish(rundir, results={"success": "9/10"}, best_update=75, elapsed_s=10, incidents=incidents)
+    rundir.metrics.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    incidents = Incidents(rundir.incidents)
+    for update in (40, 60):
+        incidents.add("rollback", update, "Going back.")
+        runcard.finish(rundir, results={"success": "9/10"}, best_update=75, elapsed_s=10)
     card = rundir.card.read_text()
     assert card.count("## Results") == 1
     assert "| success | 9/10 |" in card
-    assert "- two" in card
+    assert "| 40 | rollback | Going back. |\n| 60 | rollback | Going back. |\n" in card
+    found = diagnose(ROWS)
+    assert found
+    for finding in found:
+        assert f"- **{finding.title}**, update {finding.update}: {finding.evidence}\n" in card
+        assert f"  - Likely cause: {finding.cause}\n  - Remedy: {finding.remedy}\n" in card
     assert "- [x] Best checkpoint identified: `checkpoints/best` is update 75" in card
-    assert "- [x] Risks encountered logged: 1 incidents" in card
+    assert "- [x] Risks encountered logged: 2 incidents" in card
 
 
 def test_a_run_that_fails_still_says_how_far_it_was(tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  (any JSON value)
 def new_directory(path: Path) -> Generator[Path]:
     """Yield a temporary directory that becomes ``path`` on success and vanishes on failure.
 
-    An existing ``path`` is replaced; between the two renames it stands aside under a dotted name.
+    An existing ``path`` is replaced; between the two renames it stands aside under a dotted name, from where
+    ``restore_aside`` brings it back.
     """
     temporary: Path | None = None
     try:
@@ -108,6 +109,14 @@ def replace_directory(source: Path, path: Path) -> None:
     source.rename(path)
     fsync_path(path.parent)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def restore_aside(parent: Path) -> None:
+    """Put back every directory that a crash between the two renames of ``replace_directory`` left standing aside."""
+    for aside in parent.glob(".*.old"):
+        place = parent / aside.name[1 : -len(".old")]
+        if aside.is_dir() and not place.exists():
+            aside.rename(place)
 
 
 def point_link(link: Path, target: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, get_args
 
 from sinew.core.config import to_dict
-from sinew.core.errors import CheckpointError
+from sinew.core.errors import CheckpointError, SinewError
 from sinew.core.files import read_json, write_json
 
 Phase = Literal["collect", "train", "evaluate", "report", "done"]
@@ -29,6 +30,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._lock: int | None = None
+        self._is_new = False
 
     @property
     def config(self) -> Path:
@@ -49,6 +51,11 @@ class RunDir:
     def metrics(self) -> Path:
         """One JSON object a line, in the order of updates."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def incidents(self) -> Path:
+        """What happened beside learning, one JSON object a line, in the order it happened."""
+        return self.path / "incidents.jsonl"
 
     @property
     def curves(self) -> Path:
@@ -136,7 +143,9 @@ class RunDir:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the directory back."""
+        """Give the directory back; one that was new, and refused before anything was learned, is not left behind."""
+        if self._is_new and isinstance(error, SinewError) and not (self.metrics.exists() or self.checkpoints.exists()):
+            shutil.rmtree(self.path, ignore_errors=True)
         self.release()
 
     def _take_lock(self) -> None:
@@ -170,6 +179,7 @@ class RunDir:
                 )
             write_json(self.config, wanted)  # first: from here on the directory is known as a run's
             self.enter("collect")
+            self._is_new = True
             return "new"
         found = read_json(self.config)
         differences = [line for line in compare(found, wanted) if not _within(line.partition(":")[0], may_differ)]

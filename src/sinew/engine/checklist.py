@@ -68,7 +68,7 @@ def during(rows: Sequence[Mapping[str, Any]], checkpoints: Path) -> Ticks:
     }
 
 
-def after(*, best: str, num_results: int, incidents: Sequence[str]) -> Ticks:
+def after(*, best: str, num_results: int, incidents: Sequence[object]) -> Ticks:
     """Return what is known at the end."""
     return {
         "Best checkpoint identified": (True, best),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from safetensors import SafetensorError
 
 from sinew.core.errors import CheckpointError, DataError, SinewError
-from sinew.core.files import new_directory, point_link, read_json, require_free, write_json
+from sinew.core.files import new_directory, point_link, read_json, require_free, restore_aside, write_json
 from sinew.engine.codec import Tree, num_bytes, read_tree, write_tree
 from sinew.engine.distributed import world
 
@@ -118,7 +118,8 @@ class Checkpoints:
     def newest(self, mesh: DeviceMesh | None = None, *, before: int | None = None) -> tuple[int, Tree] | None:
         """Return update and state of the newest whole checkpoint, or None when there is none; every rank must ask.
 
-        Removes what a killed process left half-written. Broken ones are named through ``note``.
+        Removes what a killed process left half-written, but puts back what it was about to replace. Broken ones are
+        named through ``note``.
 
         Args:
             mesh: of the ranks that share tensors; None to get them whole.
@@ -132,6 +133,7 @@ class Checkpoints:
         return update, read_tree(self.path / str(update) / STATE, mesh)
 
     def _newest(self, mesh: DeviceMesh | None, before: int | None) -> tuple[int, Tree] | None:
+        restore_aside(self.path)
         for leftover in self.path.glob(".*"):
             shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
         for update in reversed([update for update in self.updates if before is None or update < before]):

@@ -32,6 +32,7 @@ class Guard:
         seed: of the run, for the dump.
         max_bad: consecutive skipped steps of one optimiser that stop the run.
         note: told about each update that is dumped.
+        skipped: told number and description of every update that is skipped, dumped or not.
         keep: writes a checkpoint ``nan_debug`` of the moment; asked at the first update that is dumped.
     """
 
@@ -44,11 +45,12 @@ class Guard:
         max_bad: int,
         note: Callable[[str], None],
         keep: Callable[[], object] | None = None,
+        skipped: Callable[[int, str], None] | None = None,
     ) -> None:
         self.ranks = world()
         self._all = optims
         self.directory, self.seed, self.max_bad, self.note = directory, seed, max_bad, note
-        self.keep = keep
+        self.keep, self.skipped = keep, skipped
         self.waits = all(optim.waits for optim in self.optims.values())
         self.total = 0
         self._recent: list[tuple[int, Any, Metrics]] = []
@@ -99,6 +101,8 @@ class Guard:
         numbers = [(update, origin, _floats(metrics)) for update, origin, metrics in self._recent]
         bad = [item for item in numbers if not all(math.isfinite(value) for value in item[2].values())] or numbers[-1:]
         for update, origin, values in bad:
+            if self.skipped is not None:
+                self.skipped(update, f"Not finite ({_show(values)}).")
             self._dump(update, origin, values)
         self._keep()
         run, name = max((run, name) for name, run in runs.items())

@@ -15,11 +15,14 @@ from sinew.core.files import write_text
 from sinew.core.machine import inspect_machine
 from sinew.core.rundir import RunDir
 from sinew.engine import checklist
+from sinew.engine.diagnose import diagnose
 from sinew.engine.distributed import world
+from sinew.engine.findings import told
 from sinew.engine.forecast import Cost, Forecast, milliseconds, size
+from sinew.engine.incidents import happened
 from sinew.engine.progress import clock
 from sinew.engine.risks import Risk
-from sinew.engine.track import read_rows
+from sinew.engine.track import Row, read_rows
 
 RESULTS = "\n## Results\n"
 GRADES = {
@@ -97,7 +100,6 @@ def finish(
     results: Mapping[str, Any],
     best_update: int | None,
     elapsed_s: float,
-    incidents: Sequence[str] = (),
 ) -> None:
     """Add how it ended; calling it again replaces what it added before.
 
@@ -106,18 +108,32 @@ def finish(
         results: values by name, ready to print.
         best_update: the update that ``checkpoints/best`` points to.
         elapsed_s: wall time of training [s].
-        incidents: what happened on the way, such as skipped updates or resumes.
     """
     during(rundir)
     card = rundir.card.read_text(encoding="utf-8").split(RESULTS)[0]
     best = (
         "none was tried out during training" if best_update is None else f"`checkpoints/best` is update {best_update}"
     )
+    rows = read_rows(rundir.metrics)
+    incidents = happened(rundir.incidents, rows)
     card = checklist.tick(card, checklist.after(best=best, num_results=len(results), incidents=incidents))
     table = _table(("what", "value"), results.items())
-    told = "\n".join(f"- {line}" for line in incidents) or "- none"
     ending = f"Best checkpoint: {best}. Training took {clock(elapsed_s)}."
-    write_text(rundir.card, f"{card}{RESULTS}\n{table}\n{ending}\n\n### Incidents\n\n{told}\n")
+    listed = _table(("update", "what", "in words"), ((item.update, item.kind, item.text) for item in incidents))
+    parts = [f"{card}{RESULTS}", table, f"{ending}\n", "### Incidents\n", listed or "- none\n"]
+    parts += ["### Findings\n", "".join(_findings(rows)) or "- none\n"]
+    write_text(rundir.card, "\n".join(parts))
+
+
+def _findings(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what ``sinew diagnose`` says of these rows, as a list; then what it said on the way that is over."""
+    now = diagnose(rows)
+    for item in now:
+        yield f"- **{item.title}**, update {item.update}: {item.evidence}\n"
+        yield f"  - Likely cause: {item.cause}\n  - Remedy: {item.remedy}\n"
+    keys = {item.key for item in now}
+    for item in {item.key: item for item in told(list(rows)) if item.key not in keys}.values():
+        yield f"- over: {item.title}, told at update {item.update}: {item.evidence}\n"
 
 
 def expected(forecast: Forecast) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from sinew.engine.config import LoopConfig
 from sinew.engine.diagnose import Diagnosis
 from sinew.engine.distributed import Vote, world
 from sinew.engine.guards import Guard
+from sinew.engine.incidents import Incidents, Kind
 from sinew.engine.interrupt import Interrupt
 from sinew.engine.load import load
 from sinew.engine.optim import Optim
@@ -91,14 +93,22 @@ class Trainer(Generic[BatchT]):
         self.note = on_note if on_note is not None and self.ranks.is_main else unheard
         self.state = TrainState()
         self.metrics = MetricsLog(rundir.metrics)
-        self.checkpoints = Checkpoints(rundir.checkpoints, keep=config.keep, note=self.note)
+        self.incidents = Incidents(rundir.incidents)
+        broken = partial(self._tell, "broken checkpoint")
+        self.checkpoints = Checkpoints(rundir.checkpoints, keep=config.keep, note=broken)
         self.eval_updates = (
             {max(1, round(share * config.updates)) for share in config.eval_at} if on_eval else set[int]()
         )
         self.skipped = Skipped(rundir.checkpoints / "skipped.json")
         self.spikes = Spikes()
         self.guard = Guard(
-            recipe.optims, rundir.nan_dump, seed=seed, max_bad=config.max_bad, note=self.note, keep=self._keep_debug
+            recipe.optims,
+            rundir.nan_dump,
+            seed=seed,
+            max_bad=config.max_bad,
+            note=self.note,
+            keep=self._keep_debug,
+            skipped=lambda update, text: self.incidents.add("skipped update", update, text),
         )
         self._mesh: DeviceMesh | None = None
         self.diagnosis = Diagnosis(config.updates)
@@ -157,7 +167,7 @@ class Trainer(Generic[BatchT]):
             self.checkpoints.remove_after(back)
             self.skipped.done()
         if self._load():
-            self.note(f"Going on after update {self.state.update} of {self.config.updates}.")
+            self._tell("resumed", f"Going on after update {self.state.update} of {self.config.updates}.")
 
     def _load(self, before: int | None = None) -> bool:
         """Take the newest whole checkpoint; whether there was one."""
@@ -217,11 +227,13 @@ class Trainer(Generic[BatchT]):
         if saved:
             self._save()
         if self._stopped_early:
-            self.note(
+            self._tell(
+                "early stop",
                 f"Stopped early after update {update}: {self.state.stale} tries without a better score; "
-                f"the best was after update {self.state.best_update}."
+                f"the best was after update {self.state.best_update}.",
             )
         elif stop and not ended:
+            self.incidents.add("stopped", update, "By Ctrl-C or a signal; all was saved.")
             raise KeyboardInterrupt(
                 f"Stopped after update {update} of {self.config.updates}; all of it is saved in {self.rundir.path}. "
                 "The same command goes on from here."
@@ -256,7 +268,8 @@ class Trainer(Generic[BatchT]):
         if not spikes:
             return None
         first, loss = self.state.update - len(losses) + 1 + spikes[0], losses[spikes[0]]
-        self.note(f"Update {first}: the loss jumped to {loss:.4g}, {len(spikes)} x since the last line.")
+        text = f"Update {first}: the loss jumped to {loss:.4g}, {len(spikes)} x since the last line."
+        self._tell("spike", text, first)
         return first
 
     def _went_back(self, spike: int) -> bool:
@@ -266,7 +279,8 @@ class Trainer(Generic[BatchT]):
         if len(self.skipped) >= (self.config.rollback or 0) or not known:
             return False
         self.skipped.add(first, last, known[-1])
-        self.note(f"Going back to update {known[-1]}; the batches of updates {first} to {last} are left out.")
+        text = f"Going back to update {known[-1]}; the batches of updates {first} to {last} are left out."
+        self._tell("rollback", text, last)
         elapsed = self.state.elapsed_s
         if not self._load(before=first):
             raise CheckpointError(f"{self.checkpoints.path}: no checkpoint before update {first} can be read any more.")
@@ -320,6 +334,11 @@ class Trainer(Generic[BatchT]):
     @property
     def _policy(self) -> Pretrained:
         return cast("Pretrained", self.recipe.acting())
+
+    def _tell(self, kind: Kind, text: str, update: int | None = None) -> None:
+        """Tell the user what happened, and keep it for the run card."""
+        self.note(text)
+        self.incidents.add(kind, self.state.update if update is None else update, text)
 
     def _record(self, row: Row) -> None:
         if not self.ranks.is_main:

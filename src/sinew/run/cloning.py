@@ -27,6 +27,7 @@ from sinew.recipes.bc import BehaviourCloning
 from sinew.recipes.config import BcConfig
 from sinew.run import RunConfig
 from sinew.run.clock import Clock
+from sinew.run.diagnosing import what_happened
 from sinew.run.following import followed
 from sinew.run.lessons import Lessons, build, lessons
 from sinew.run.offline import FILE, OfflineRecord, OfflineTryout, error_of, in_words, load, measure
@@ -272,6 +273,7 @@ def _facts(config: RunConfig, rundir: RunDir, timer: Clock) -> dict[str, dict[st
         "policy": {f"{name} parameters": count for name, count in card_rows(card, "Parameters").items()},
         "training": {"recipe": config.recipe.kind, "updates": str(config.loop.updates), "seed": str(config.seed)},
         "time": {**times, "all, CPU": as_clock(timer.cpu_s)},
+        **what_happened(rundir),
     }
 
 
@@ -283,6 +285,4 @@ def _finish_card(rundir: RunDir, record: OfflineRecord, rows: list[Any]) -> None
         for name, unit, error in zip(found.action, found.units, found.error, strict=True)
     }
     elapsed = max((float(row.get("elapsed_s", 0.0)) for row in rows), default=0.0)
-    skipped = max((int(row.get("skipped", 0)) for row in rows), default=0)
-    incidents = [f"{skipped} updates were skipped as not finite."] if skipped else []
-    runcard.finish(rundir, results=results, best_update=record.update, elapsed_s=elapsed, incidents=incidents)
+    runcard.finish(rundir, results=results, best_update=record.update, elapsed_s=elapsed)

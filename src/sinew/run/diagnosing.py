@@ -13,6 +13,7 @@ from sinew.core.rundir import RunDir
 from sinew.engine.diagnose import SIGNS, diagnose
 from sinew.engine.evidence import Evidence
 from sinew.engine.findings import Finding, told
+from sinew.engine.incidents import happened
 from sinew.engine.signs.pace import verdict
 from sinew.engine.track import Row, read_rows
 from sinew.evaluate.rates import ALL, Rate
@@ -31,6 +32,15 @@ def findings(path: Path) -> tuple[Finding, ...]:
     for line in lines(rows, found):
         say(line)
     return found
+
+
+def what_happened(rundir: RunDir) -> dict[str, dict[str, str]]:
+    """Return what a run's record shows to be wrong with it, and its incidents, as a report says facts."""
+    rows = read_rows(rundir.metrics)
+    found = {item.title: f"{item.evidence}. Likely: {item.cause}. Try: {item.remedy}" for item in diagnose(rows)}
+    each = enumerate(happened(rundir.incidents, rows), 1)
+    incidents = {f"{number}: {item.kind}, update {item.update}": item.text for number, item in each}
+    return {"findings of sinew diagnose": found or {"none": ""}, "incidents": incidents or {"none": ""}}
 
 
 def record(path: Path) -> list[Row]:

@@ -28,6 +28,7 @@ from sinew.evaluate.report import FilmedFailure, Moment, ReportContent, write_re
 from sinew.evaluate.tables import interval, latex_row, table, to_csv
 from sinew.run import RunConfig
 from sinew.run.clock import Clock
+from sinew.run.diagnosing import what_happened
 from sinew.run.screen import console, counting, heading, say
 
 CURVES = ("return", "kept", "loss", "action", "grounding", "lr", "grad_norm", "score")
@@ -137,6 +138,7 @@ def facts(config: RunConfig, rundir: RunDir, found: summary.Evaluation, timer: C
             "all, wall": as_clock(timer.wall_s),
             "this process and its workers, CPU": as_clock(timer.cpu_s),
         },
+        **what_happened(rundir),
         "machine": {"machine": found.machine, "evaluation": f"{found.episodes_per_s:.0f} episodes/s"},
         "versions": dict(found.versions),
     }
@@ -204,10 +206,8 @@ def _finish_card(rundir: RunDir, found: summary.Evaluation, rows: Sequence[Mappi
     }
     best = rundir.checkpoints / "best"
     elapsed = max((float(row.get("elapsed_s", 0.0)) for row in rows), default=0.0)
-    skipped = max((int(row.get("skipped", 0)) for row in rows), default=0)
-    incidents = [f"{skipped} updates were skipped as not finite."] if skipped else []
     total = find(found.rates(), ALL)
     if total is not None:
         results = {"all tasks (seen)": results.pop("all (seen)"), **results}
     update = int(best.readlink().name) if best.is_symlink() else None
-    runcard.finish(rundir, results=results, best_update=update, elapsed_s=elapsed, incidents=incidents)
+    runcard.finish(rundir, results=results, best_update=update, elapsed_s=elapsed)

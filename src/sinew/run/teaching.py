@@ -31,6 +31,7 @@ from sinew.recipes.pretrain import GREY, Pretraining, check_parts
 from sinew.recipes.staged import Part, Staged
 from sinew.run.clock import Clock
 from sinew.run.corpus import Corpus, gather, texts_of
+from sinew.run.diagnosing import what_happened
 from sinew.run.screen import console, heading, say
 from sinew.run.stages import Stage
 
@@ -218,7 +219,7 @@ def write(config: RunConfig, rundir: RunDir, corpus: Corpus, *, timer: Clock) ->
     draw_curves(rows, rundir.curves)
     found = marks_of(rundir.path)
     times = {name: f"{phase['cpu_s']:.0f} CPU-s" for name, phase in timer.phases.items()}
-    facts: dict[str, Any] = {"time": times, "config": to_dict(config)}
+    facts: dict[str, Any] = {"time": times, **what_happened(rundir), "config": to_dict(config)}
     main = found.get("seen")
     if main is not None:
         write_page(rundir.path, config.name, main, facts)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from torch import nn
 
 from sinew.core.errors import ConfigError
 from sinew.core.launch import Launch
 from sinew.engine.config import Parallel
 from sinew.engine.parallel import agreed, check_precision, share
+
+CONFIG = Path(__file__).parents[2] / "config"
 
 
 def test_the_launcher_may_choose_fsdp2() -> None:
@@ -48,3 +53,15 @@ def test_the_same_precision_twice_is_fine(told: str, precision: None) -> None:
 def test_another_precision_than_the_launcher_was_told_is_refused(told: str, precision: None) -> None:
     with pytest.raises(ConfigError, match=f"mixed_precision {told}"):
         check_precision(Launch(precision=told), precision)
+
+
+@pytest.mark.parametrize("file", sorted(CONFIG.glob("*.yaml")), ids=lambda file: file.stem)
+def test_accelerate_reads_every_file_and_starts_what_it_says(file: Path) -> None:
+    told = yaml.safe_load(file.read_text())
+    assert told["use_cpu"] is False  # else Accelerate 1.15 starts one process without a word
+    assert told["num_processes"] % told["num_machines"] == 0
+    assert told["num_processes"] > 1
+    kind = {"MULTI_GPU": "", "FSDP": "fsdp", "DEEPSPEED": "deepspeed"}[told["distributed_type"]]
+    assert file.stem.startswith(kind or "ddp")
+    assert (told["num_machines"] > 1) == ("main_process_ip" in told)
+    assert ("fsdp_config" in told, "deepspeed_config" in told) == (kind == "fsdp", kind == "deepspeed")

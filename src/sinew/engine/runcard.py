@@ -42,6 +42,8 @@ class Plan:
         forecast: what the run will take.
         data: counts by name, such as episodes and frames.
         risks: what may go wrong.
+        stages: where there are some, of each its name, length, trained parameters, peak memory, and time of an update
+            and in all.
     """
 
     purpose: str
@@ -50,6 +52,7 @@ class Plan:
     forecast: Forecast
     data: Mapping[str, int | str] = field(default_factory=dict)
     risks: Sequence[Risk] = ()
+    stages: Sequence[tuple[str, ...]] = ()
 
 
 def start(rundir: RunDir, plan: Plan) -> None:
@@ -65,6 +68,7 @@ def text(rundir: RunDir, plan: Plan) -> str:
         f"# {rundir.path.name}\n\n{plan.purpose}\n",
         f"## Command\n\n```\n{plan.command}\n```\n\n{expected(plan.forecast)}\n",
         _section("Forecast", ("what", "foreseen"), forecast_rows(plan.forecast)),
+        _section("Stages", ("stage", "updates", "trained", "peak memory", "an update", "in all"), plan.stages),
         f"## Risks\n\n{_risks(plan.risks)}",
         f"## Checklist\n\n{checklist.tick(checklist.blank(), known)}",
         _section("Data", ("what", "count"), plan.data.items()),
@@ -175,7 +179,8 @@ def _time_rows(forecast: Forecast) -> Iterator[tuple[str, str]]:
         yield f"time of {count} {what}", clock(seconds)
     if time.after_s:
         yield "time of the evaluation", clock(time.after_s)
-    yield "operations of an update", f"{forecast.flops / 1e9:.3g} GFLOP"
+    if forecast.flops:
+        yield "operations of an update", f"{forecast.flops / 1e9:.3g} GFLOP"
 
 
 def _cost_rows(cost: Cost, seconds: float) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sinew.core.errors import ConfigError, DataError
+from sinew.core.errors import DataError
 from sinew.core.machine import num_cores
 from sinew.core.rundir import RunDir
 from sinew.data.collect import collect
@@ -23,7 +23,8 @@ from sinew.engine import runcard
 from sinew.engine.risks import of_data
 from sinew.engine.workers import start_workers
 from sinew.recipes.config import GrpoConfig
-from sinew.run import cloning, improving, training
+from sinew.run import cloning, improving, teaching, training
+from sinew.run.corpus import Corpus, gather, texts_of
 from sinew.run.lessons import lessons
 from sinew.run.parts import run_path, stills_path, store_path
 from sinew.run.preflight import Flight, Sheet, check_states, of_length, plan
@@ -37,6 +38,8 @@ SAMPLE = 24
 """Demonstrations that stand for those still to be recorded."""
 STILLS = 200
 """Stills likewise."""
+SCENES = 64
+"""Scenes that stand for all those that are described and asked about."""
 
 
 def dry_run(config: RunConfig, *, root: Path, command: str, recorded: Sequence[Recorded] | None) -> None:
@@ -54,7 +57,10 @@ def dry_run(config: RunConfig, *, root: Path, command: str, recorded: Sequence[R
     rundir = RunDir(run_path(config, root))
     torch.set_num_threads(num_cores())
     with tempfile.TemporaryDirectory(prefix="sinew-dry-") as scratch, start_workers(config.workers) as pool:
-        found = plan(flight(config, root, Path(scratch), command, recorded, pool), rundir)
+        if config.stages is not None:
+            found = teaching.foresee(config, rundir, few_texts(config, Path(scratch)), command=command)
+        else:
+            found = plan(flight(config, root, Path(scratch), command, recorded, pool), rundir)
     show(found, rundir)
 
 
@@ -62,8 +68,6 @@ def flight(
     config: RunConfig, root: Path, scratch: Path, command: str, recorded: Sequence[Recorded] | None, pool: Executor
 ) -> Flight:
     """Return the run as it is to be foreseen; what its data lacks is sampled into ``scratch``."""
-    if config.stages is not None:
-        raise ConfigError(f"{config.name} is taught in stages, which are not rehearsed yet. Try it with --quick.")
     if recorded is not None:
         known = lessons(config, recorded)
         check_states(config, known.spec)
@@ -76,6 +80,14 @@ def flight(
         return training.flight(config, data, command, partial(training.sheet_of, config, data))
     data, sheet = sampled(config, scratch)
     return training.flight(config, data, command, lambda: sheet)
+
+
+def few_texts(config: RunConfig, scratch: Path) -> Corpus:
+    """Return conversations about a few scenes of a world, in place of all; those of one's own are read in whole."""
+    assert config.vlm is not None
+    texts = texts_of(config)
+    few = dataclasses.replace(config, texts=dataclasses.replace(texts, scenes=min(SCENES, texts.scenes)))
+    return gather(few, scratch, teaching.image_size(config.vlm))
 
 
 def sampled(config: RunConfig, scratch: Path) -> tuple[tuple[Store, ...], Sheet]:
@@ -116,6 +128,8 @@ def show(found: runcard.Plan, rundir: RunDir) -> None:
     columns(("data", ""), [*found.data.items(), *(("looked at", text) for text in forecast.checked)])
     counts = [(name, f"{one:,}", f"{two:,}") for name, one, two in forecast.parts]
     columns(("parameters", "trained", "frozen"), counts)
+    if found.stages:
+        columns(("stage", "updates", "trained", "peak memory", "an update", "in all"), found.stages)
     for risk in found.risks:
         console.print()
         console.print(f"  [bold]{risk.grade}[/bold]", highlight=False)

@@ -19,8 +19,7 @@ from sinew.core.rundir import RunDir
 from sinew.core.types import Cursor
 from sinew.engine import rng, runcard
 from sinew.engine.curves import draw_curves
-from sinew.engine.preflight import unrehearsed
-from sinew.engine.progress import Progress, clock
+from sinew.engine.progress import clock
 from sinew.engine.track import read_rows
 from sinew.engine.trainer import Trainer
 from sinew.evaluate.answers import Answerer, Exam, Mark, Marks, markdown, sit, table, write_page
@@ -32,8 +31,10 @@ from sinew.recipes.staged import Part, Staged
 from sinew.run.clock import Clock
 from sinew.run.corpus import Corpus, gather, texts_of
 from sinew.run.diagnosing import what_happened
-from sinew.run.screen import console, heading, say
+from sinew.run.preflight import progress_of
+from sinew.run.screen import heading, say
 from sinew.run.stages import Stage
+from sinew.run.staging import begin, plan
 
 if TYPE_CHECKING:
     from sinew.models.vlm_config import VlmConfig
@@ -120,37 +121,49 @@ def staged(config: RunConfig, vlm: VLM, corpus: Corpus, *, note: Callable[[str],
     """Return the recipe of all stages, ready for the trainer."""
     parts: list[Part] = []
     for number, stage in enumerate(stages_of(config)):
-        make = partial(
-            Pretraining,
-            vlm,
-            corpus.stores[stage.recipe.data],
-            stage.recipe,
-            stage.optim,
-            updates=stage.updates,
-            seed=rng.mix(config.seed, number) % 2**31,
-            among=corpus.learned[stage.recipe.data],
-        )
+        make = partial(stage_recipe, config, vlm, corpus, number)
         parts.append(Part(stage.name, stage.updates, make, {"optim": to_dict(stage.optim)}))
     names = [f"{stage.name} ({stage.updates} updates: {', '.join(stage.recipe.parts)})" for stage in stages_of(config)]
     return Staged(parts, on_stage=lambda number, _name: note(f"Stage {names[number]}"))
 
 
+def stage_recipe(config: RunConfig, vlm: VLM, corpus: Corpus, number: int) -> Pretraining:
+    """Return the recipe of one stage on the weights as they are."""
+    stage = stages_of(config)[number]
+    return Pretraining(
+        vlm,
+        corpus.stores[stage.recipe.data],
+        stage.recipe,
+        stage.optim,
+        updates=stage.updates,
+        seed=rng.mix(config.seed, number) % 2**31,
+        among=corpus.learned[stage.recipe.data],
+    )
+
+
+def foresee(config: RunConfig, rundir: RunDir, corpus: Corpus, *, command: str) -> runcard.Plan:
+    """Return what the run will take, each stage rehearsed on a model of its own.
+
+    Raises:
+        ConfigError: a stage cannot fit in memory.
+    """
+    return plan(
+        config,
+        stages_of(config),
+        rundir,
+        command=command,
+        data={role: store.num_records for role, store in corpus.stores.items()},
+        build=lambda number: stage_recipe(config, build(config, corpus), corpus, number),
+    )
+
+
 def train_phase(config: RunConfig, rundir: RunDir, corpus: Corpus, *, command: str) -> None:
     """Train through all stages, or go on in the middle of one."""
     heading("Training")
+    foreseen = begin(foresee(config, rundir, corpus, command=command), rundir)
     vlm = build(config, corpus)
-    with Progress(config.loop.updates, console=console) as progress:
+    with progress_of(config, foreseen) as progress, runcard.kept(rundir):
         recipe = staged(config, vlm, corpus, note=progress.note)
-        plan = runcard.Plan(
-            purpose=f"{config.name}: a vision-language model, taught in {len(recipe.parts)} stages.",
-            command=command,
-            config=config,
-            forecast=unrehearsed(
-                vlm, config.loop, averaged=config.optim.ema > 0, cost=config.cost, place=rundir.path, name="model"
-            ),
-            data={role: store.num_records for role, store in corpus.stores.items()},
-        )
-        runcard.start(rundir, plan)
         trainer = Trainer(recipe, config.loop, rundir, seed=config.seed, on_log=progress.show, on_note=progress.note)
         state = trainer.run()
     say(f"  {config.loop.updates} updates in {clock(state.elapsed_s)}")

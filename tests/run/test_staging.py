@@ -1,0 +1,73 @@
+"""A run in stages says what each will take before the first begins, and refuses the one that does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from run.test_teaching import RUN, STAGES
+from sinew.core.errors import ConfigError
+from sinew.core.files import read_json
+from sinew.core.rundir import RunDir
+from sinew.engine import preflight
+from sinew.engine.forecast import Forecast
+from sinew.run import dry, train
+from sinew.run.parts import run_path
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "SECONDS", 0.05)
+    monkeypatch.setattr(preflight, "PEAK_S", 0.02)
+
+
+@pytest.mark.usefixtures("quick")
+def test_each_stage_has_a_row_on_the_card_which_a_run_that_goes_on_keeps(tmp_path: Path) -> None:
+    (path,) = train(RUN, root=tmp_path, command="here")
+    told = read_json(path / "stages.json")["stages"]
+    assert [one["time"]["updates"] for one in told] == [2, 2, 2]
+    card = (path / "README.md").read_text()
+    rows = [row for row in stages_of(card).splitlines() if row.startswith("|")]
+    assert [row.split(" | ")[0].strip("| ") for row in rows[2:]] == ["read", "align", "instruct"]
+    assert "2 of 4 rows" in rows[-1]
+    assert "not measured" not in card.partition("## Risks")[0]
+    assert "time of 6 updates" in card
+    RunDir(path).enter("train")
+    train(RUN, root=tmp_path, command="here")
+    assert stages_of((path / "README.md").read_text()) == stages_of(card)
+
+
+def stages_of(card: str) -> str:
+    """Return the section of a card."""
+    return card.partition("## Stages")[2].partition("\n## ")[0]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_dry_run_of_stages_prints_them_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dry.dry_run(RUN, root=tmp_path, command="here", recorded=None)
+    said = capsys.readouterr().out
+    assert all(stage.name in said for stage in STAGES)
+    assert "Nothing was trained and nothing written" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_stage_that_does_not_fit_is_refused_by_name_and_leaves_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Forecast] = preflight.foresee
+    count: list[int] = []
+
+    def full(*arguments: object, **named: object) -> Forecast:
+        found = real(*arguments, **named)
+        count.append(1)
+        free = 1 if len(count) == 2 else 2**60
+        return dataclasses.replace(found, memory=dataclasses.replace(found.memory, available=free))
+
+    monkeypatch.setattr(preflight, "foresee", full)
+    with pytest.raises(ConfigError, match=r"stage align: The run needs .* of memory"):
+        train(RUN, root=tmp_path, command="here")
+    assert not run_path(RUN, tmp_path).exists()

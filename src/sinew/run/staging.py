@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sinew.core.config import from_dict, to_dict
@@ -87,9 +88,9 @@ def _rehearsed(
         loop = dataclasses.replace(config.loop, updates=stage.updates)
         try:
             one = preflight.foresee(
-                lambda _, number=number: build(number),
+                partial(_aside, build, number),
                 loop,
-                waits=lambda *_: Waits(),
+                waits=_no_waits,
                 cost=config.cost,
                 place=rundir.path,
             )
@@ -100,6 +101,16 @@ def _rehearsed(
     if rundir.path.exists():
         write_json(rundir.path / FILE, {"schema_version": 1, "stages": [to_dict(one) for one in found]})
     return found
+
+
+def _aside(build: Callable[[int], Recipe[Any]], number: int, _place: RunDir) -> Recipe[Any]:
+    """Return the recipe of a stage; it keeps nothing in the directory that a rehearsal has."""
+    return build(number)
+
+
+def _no_waits(_recipe: Recipe[Any], _place: RunDir) -> Waits:
+    """Return that a stage stops for nothing but checkpoints."""
+    return Waits()
 
 
 def _known(rundir: RunDir, count: int) -> list[Forecast]:

@@ -201,9 +201,17 @@ def test_states_as_labels_are_at_the_scale_of_their_own_body() -> None:
     bodies = policy.bodies
     assert bodies is not None
     labels = bodies.lesson(batch, batch.obs.context[BODY], rereads=False)[0].targets["next"]
-    torch.testing.assert_close(labels[0], torch.tensor([0.0, 0.0, 0.0, 0.0]))
-    torch.testing.assert_close(labels[1], torch.tensor([0.0, 0.0, 0.0, 1.0]))  # its y is the arm's, its x is not
-    assert policy.losses(batch)["grounding"].isfinite().all()
+    torch.testing.assert_close(labels[0], torch.tensor([0.0, 0.0, 0.0, torch.nan]), equal_nan=True)
+    lacks = torch.tensor([torch.nan, 0.0, torch.nan, 1.0])  # its y is the arm's, its x is not
+    torch.testing.assert_close(labels[1], lacks, equal_nan=True)
+    missed = policy.losses(batch)["grounding"]
+    assert missed.isfinite().all()
+    # What a body lacks is not asked of its rows: no gradient reaches it from them.
+    policy.zero_grad()
+    missed[1].backward()
+    asked = policy.get_parameter("network.locate.straight.weight").grad
+    assert asked is not None
+    assert asked.abs().sum(dim=1).gt(0).tolist() == [False, True, False, True]
     assert policy.act_as("crane").select_action(seen_by(CRANE, 1)).shape == (1, 3)
 
 

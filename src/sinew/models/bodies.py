@@ -134,11 +134,10 @@ class Bodies(nn.Module):
         self.each = nn.ModuleList([OneBody(spec, config, specs) for spec in specs])
         self.tell = nn.Embedding(len(specs), width)
         nn.init.normal_(self.tell.weight, std=0.02)
-        known = torch.zeros(len(specs), self[0].sizes["action"], dtype=torch.bool)
-        for number in range(len(specs)):
-            known[number, self[number].get_buffer("action_places")] = True
-        self.register_buffer("known", known, persistent=False)
+        self.register_buffer("known", self._has("action"), persistent=False)
+        self.register_buffer("felt", self._has("state"), persistent=False)
         self.known: Tensor
+        self.felt: Tensor
 
     def __getitem__(self, number: int) -> OneBody:
         """Return one body."""
@@ -165,10 +164,19 @@ class Bodies(nn.Module):
         """Return actions (B, H, A) of rows of these bodies (B,), taken in a state, likewise, as they are predicted."""
         return _chosen([one.actions(actions, state) for one in self.every()], body)
 
+    def told(self, body: Tensor | None, acts_as: int | None) -> Tensor:
+        """Return the vector of each row's body, (B, 1, D), or of the one that acts."""
+        return self.tell.weight[acts_as] if body is None else self.tell(body)[:, None]
+
+    def only_felt(self, states: Tensor, body: Tensor | None, acts_as: int | None) -> Tensor:
+        """Return states (B, S) in the joint layout with zeros for values that a row's body does not have."""
+        return states * (self.felt[acts_as] if body is None else self.felt[body])
+
     def lesson(self, batch: Batch[Tensor], body: Tensor, *, rereads: bool) -> tuple[Batch[Tensor], Tensor]:
         """Return a batch with actions in the joint layout at unit scale, and (B,) factors for the loss of its rows.
 
-        So are labels that are states. Those of other things are places in images, which mean the same to all.
+        So are labels that are states, NaN where a body has no such value. Those of other things are places in images,
+        which mean the same to all.
 
         Actions that a body lacks are masked. Heads that read what they predicted are to predict zeros there, so that
         they read what they learned with; their loss is a mean over more values, and the factors make up for that.
@@ -182,7 +190,7 @@ class Bodies(nn.Module):
         targets = dict(batch.targets)
         for name in self.states:
             each = [one.state(batch.targets[name][:, None]) for one in self.every()]
-            targets[name] = _chosen(each, body)[:, 0]
+            targets[name] = _chosen(each, body)[:, 0].masked_fill(~self.felt[body], torch.nan)
         mask = self.known[body]
         share = mask.to(actions.dtype).mean(dim=-1) if rereads else actions.new_ones(len(actions))
         changed = dataclasses.replace(batch, actions=actions, targets=targets)
@@ -208,6 +216,13 @@ class Bodies(nn.Module):
     def units(self, actions: Sequence[Tensor]) -> list[Tensor]:
         """Return predicted actions (..., A) of each body in the joint layout at unit scale."""
         return [one.spread("action", some) for one, some in zip(self.every(), actions, strict=True)]
+
+    def _has(self, what: str) -> Tensor:
+        """Return which values each body has, (bodies, joint D) bool."""
+        has = torch.zeros(len(self.specs), self[0].sizes[what], dtype=torch.bool)
+        for number, one in enumerate(self.every()):
+            has[number, one.get_buffer(f"{what}_places")] = True
+        return has
 
     def every(self) -> Iterator[OneBody]:
         """Yield each body."""

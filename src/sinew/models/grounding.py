@@ -106,11 +106,12 @@ class PointingLoss(nn.Module):
     Args:
         config: which points there are and how they are taught.
         spec: of the robot, for its cameras.
+        partial: labels that are states, then at unit scale, may have some values and lack others.
     """
 
-    def __init__(self, config: GroundingConfig, spec: RobotSpec) -> None:
+    def __init__(self, config: GroundingConfig, spec: RobotSpec, *, partial: bool = False) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.partial = config, partial
         calibrated = [camera.intrinsics is not None and camera.pose is not None for camera in spec.cameras.values()]
         cameras = zip(spec.cameras.values(), calibrated, strict=True)
         self.projections = nn.ModuleList([Projection(camera) if known else nn.Identity() for camera, known in cameras])
@@ -142,6 +143,8 @@ class PointingLoss(nn.Module):
                 cameras = [] if name in states else list(self.projections)
                 known, label = _known(targets[name])
                 missed = (found - normalizer.to_unit(f"targets_{name}", label)).abs().mean(dim=-1)
+                if self.partial and name in states:
+                    known, missed = _partly_missed(found, targets[name])
                 missed = self._seen(missed, label, logits, cameras)
                 terms.append(torch.where(known, missed, torch.zeros_like(missed)))
             if f"image.{name}" in targets:
@@ -173,3 +176,10 @@ def _known(target: Tensor) -> tuple[Tensor, Tensor]:
     """Return which rows of labels (B, k) are known, and the labels with zeros where they are not."""
     known = target.isfinite().all(dim=-1)
     return known, torch.where(known[:, None], target, torch.zeros_like(target))
+
+
+def _partly_missed(found: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which rows of labels (B, k) have any value, and the L1 of those they have, (B,)."""
+    has = target.isfinite()
+    away = (found - target.masked_fill(~has, 0.0)).abs() * has
+    return has.any(dim=-1), away.sum(dim=-1) / has.sum(dim=-1).clamp(min=1)

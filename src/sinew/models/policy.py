@@ -77,7 +77,7 @@ class VLAPolicy(nn.Module):
         targets = {f"targets_{name}": size for name, size in config.grounding.points}
         own = {} if self.bodies else {"state": spec.state_size, "action": spec.action_size}
         self.normalizer = Normalizer({**own, **targets})
-        self.pointing = PointingLoss(config.grounding, spec)
+        self.pointing = PointingLoss(config.grounding, spec, partial=bool(several))
         aimed = config.grounding.states or () if config.grounding.feed and config.state else ()
         self.aims = nn.ModuleDict({name: Aim(spec.state_size, config.width) for name in aimed})
         if self.bodies is None:
@@ -168,10 +168,9 @@ class VLAPolicy(nn.Module):
         previous: Tensor | None = None,
         body: Tensor | None = None,
     ) -> Scene:
-        """Return the same of images (B, T, 3, h, w) by camera, words (B, N) and state (B, T, S) in physical units.
+        """Return the same of images (B, T, 3, h, w), words (B, N), states (B, T, S) and actions before, (B, P, A).
 
-        A policy that looks at them gets the actions executed before, ``previous`` (B, P, A). Of several bodies,
-        ``body`` (B,) says whose they are; None means the one that acts.
+        Of several bodies, ``body`` (B,) says whose they are; None means the one that acts.
         """
         if self.bodies is not None:
             images = seen_by_all(images, self.layout)
@@ -185,13 +184,15 @@ class VLAPolicy(nn.Module):
             scene = dataclasses.replace(scene, features=self.before(scene.features, previous))
         tokens = scene.features.tokens
         if self.bodies is not None:
-            tell = self.bodies.tell
-            tokens = tokens + (tell.weight[self.acting()] if body is None else tell(body)[:, None])
+            tokens = tokens + self.bodies.told(body, self.acts_as)
         elif not self.aims:
             return scene
-        for name, aim in self.aims.items():  # of several bodies the states are labels at unit scale
+        for name, aim in self.aims.items():
             there = self.normalizer.to_physical(f"targets_{name}", scene.points[name])
-            gap = there - unit[:, -1] if self.bodies else (there - state[:, -1]) / self.own.get_buffer("state_std")
+            if self.bodies is not None:  # whose states are labels at unit scale
+                gap = self.bodies.only_felt(there - unit[:, -1], body, self.acts_as)
+            else:
+                gap = (there - state[:, -1]) / self.own.get_buffer("state_std")
             tokens = tokens + aim(gap)[:, None]
         return dataclasses.replace(scene, features=dataclasses.replace(scene.features, tokens=tokens))
 

@@ -69,8 +69,7 @@ class VLAPolicy(nn.Module):
         self.word_ids = ids_for(config.language, tokenizer)
         self.network = build_network(config, spec, tokenizer.get_vocab_size(), blueprints)
         self.bodies = Bodies(several, config, self.network.width) if several else None
-        self.acts_as: int | None = None
-        """Which of several bodies acts; None where there is one, and in training."""
+        self.acts_as: int | None = None  # which of several bodies acts; none does in training
         self.head = config.head.build(self.network.width, config.horizon, spec, self.network.layout)
         if config.lora is not None:
             self.adapt(config.lora)
@@ -199,7 +198,7 @@ class VLAPolicy(nn.Module):
     # ------------------------------------------------------------------------------- physical units
 
     def act_as(self, body: str | int) -> VLAPolicy:
-        """Return this policy as one of its bodies: same weights, that robot's spec, cameras and scale, no history.
+        """Return this policy as one of its bodies: same weights, that robot's spec and scale, no history.
 
         Raises:
             ConfigError: it has one body, or none of that name.

@@ -38,6 +38,7 @@ def rows(quick: bool) -> Iterator[Row]:  # noqa: FBT001  (asked of every part)
         collect(store, world, CollectConfig(episodes=24, group=6, held_out=0.0), seed=0)
         single = run(place / "single", store, "none")
         yield from against_one(place, store, single)
+        yield of_four(place, store)
         for parallel in ("ddp", "fsdp2"):
             yield killed(place, store, parallel, kills=1 if quick else KILLS)
         for parallel in ("ddp", "fsdp2", "zero3"):
@@ -75,6 +76,23 @@ def against_one(place: Path, store: Path, single: dict[str, Any]) -> Iterator[Ro
                 command=COMMAND,
                 note=f"{found['parameters']} of {full}",
             )
+
+
+def of_four(place: Path, store: Path) -> Row:
+    """Compare four processes, more than there are cores, with one."""
+    wanted = losses(place / "single")
+    found = {parallel: run(place / f"four-{parallel}", store, parallel, ranks=4) for parallel in ("ddp", "fsdp2")}
+    gaps = [abs(one - two) for kind in found for one, two in zip(wanted, losses(place / f"four-{kind}"), strict=True)]
+    return Row(
+        what=f"DDP and FSDP2 x 4 against one process, {UPDATES} updates in fp32: largest difference of the loss",
+        value=float(f"{max(gaps):.2g}"),
+        unit="",
+        bar="<= 1e-4",
+        ok=max(gaps) <= 1e-4,
+        n=UPDATES,
+        command=COMMAND,
+        note=f"parameters on each under FSDP2: {found['fsdp2']['parameters']}",
+    )
 
 
 def killed(place: Path, store: Path, parallel: str, *, kills: int) -> Row:
@@ -115,10 +133,11 @@ def bad_row(place: Path, store: Path, parallel: str) -> Row:
 
 
 def start(out: Path, store: Path, parallel: str, **changes: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
-    """Start a training, in one process or by torchrun in two."""
+    """Start a training, in one process or by torchrun in two, or as many as ``ranks`` says."""
     told = {"store": str(store), "out": str(out), "parallel": parallel, "augment": False, "updates": UPDATES}
+    ranks = str(changes.pop("ranks", 2))
     words = [str(JOB), json.dumps({**told, "accumulate": 1, "bad": None, **changes})]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", ranks]
     command = [sys.executable] if parallel == "none" else [*launcher, "--max-restarts", "20"]
     out.mkdir(parents=True, exist_ok=True)
     with (out / "log").open("ab") as log:

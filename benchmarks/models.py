@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from rows import drive
 
-GROUPS: tuple[str, ...] = ("matrix", "step", "vqa", "modes", "heads")
+GROUPS: tuple[str, ...] = ("matrix", "step", "vqa", "modes", "heads", "retained", "stages")
 """Modules of ``models_parts``; each has ``rows(quick)``."""
 
 if __name__ == "__main__":

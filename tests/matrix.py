@@ -57,7 +57,7 @@ UNFIT = {
 """Pairs that are refused, and what is said."""
 TINY: Mapping[str, Any] = {
     "channels": (4, 6, 6), "patch": 4, "width": 16, "layers": 1, "heads": 2, "max_tokens": 8, "hidden": (16,),
-    "keypoints": 3, "steps": 2, "readouts": 2, "tokens": 2, "latents": 3, "ticks": 3,
+    "keypoints": 3, "image": 8, "steps": 2, "readouts": 2, "tokens": 2, "latents": 3, "ticks": 3,
 }  # fmt: skip
 RANDOM = {
     "resnet": ResnetSizes(image=16, stem=8, widths=(8, 16)),

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError, DataError
 from sinew.core.types import NumpyBatch, NumpyObservation, TextBatch
-from sinew.data.pairs import Pair, WebRows, paired
+from sinew.data.mixture import Line
+from sinew.data.pairs import Pair, WebRows, lines, paired
+from sinew.data.text_lessons import Lesson
 
 
 def robot(start: int = 0) -> Iterator[NumpyBatch]:
@@ -17,9 +19,13 @@ def robot(start: int = 0) -> Iterator[NumpyBatch]:
         yield NumpyBatch(obs, np.zeros((8, 1, 1), np.float32), np.zeros((8, 1), np.bool_), np.ones(8, np.float32))
 
 
-def texts(numbers: NDArray[np.int64]) -> TextBatch[NDArray[np.generic]]:
+def texts(numbers: NDArray[np.int64], update: int) -> Lesson[NDArray[np.generic]]:
+    del update
     rows = numbers[:, None]
-    return TextBatch(np.zeros((len(rows), 0, 3, 2, 2), np.uint8), rows, rows, rows >= 0, ids=numbers)
+    batch = TextBatch[NDArray[np.generic]](
+        np.zeros((len(rows), 0, 3, 2, 2), np.uint8), rows, rows, rows >= 0, ids=numbers
+    )
+    return Lesson(batch, numbers, numbers)
 
 
 @pytest.mark.parametrize("ratio", [0.25, 0.1, 1.0, 2.5, 1 / 3])
@@ -42,7 +48,7 @@ def test_both_kinds_begin_at_the_same_update_and_resume_there() -> None:
         assert one.robot.obs.state[0, 0, 0] == two.robot.obs.state[0, 0, 0]
         assert (one.web is None) == (two.web is None)
         if one.web is not None and two.web is not None:
-            np.testing.assert_array_equal(one.web.input_ids, two.web.input_ids)
+            np.testing.assert_array_equal(one.web.text.input_ids, two.web.text.input_ids)
     assert {pair.num_rows for pair in whole} == {9, 10}
 
 
@@ -59,3 +65,13 @@ def test_what_cannot_be_paired_is_refused() -> None:
         WebRows(records=0, ratio=0.1, batch=8)
     with pytest.raises(ConfigError, match="web ratio -1"):
         WebRows(records=5, ratio=-1, batch=8)
+
+
+def test_the_table_has_the_records_with_their_share_and_epochs() -> None:
+    web = WebRows(records=24, ratio=0.25, batch=8)
+    found = lines([Line("lab", 12, 90, 3.0, 0.75, 2.4), Line("field", 4, 30, 1.0, 0.25, 2.4)], web, 30)
+    assert [(line.name, line.share) for line in found] == [("lab", 0.6), ("field", 0.2), ("web", 0.2)]
+    assert sum(line.share for line in found) == pytest.approx(1)
+    assert [line.epochs for line in found] == [2.4, 2.4, 60 / 24]
+    weighed = lines([Line("lab", 12, 90, 1.0, 1.0, 2.4, 0.5)], web, 30)
+    assert weighed[-1].quality == 1.0

@@ -225,6 +225,15 @@ def test_a_report_of_bare_rates_leaves_the_rest_out(make_cell: Callable[..., Cel
     assert "Random" not in page.text
 
 
+def test_what_a_model_still_answers_stands_in_the_same_report(make_cell: Callable[..., Cell], tmp_path: Path) -> None:
+    rows = (("asked for", "kept"), ("<colour>", "93 %"))
+    kept = ReportContent("kept", rates([(make_cell(1, 2),)]), "x", answers=(("seen", rows),))
+    page = Page(write_report(tmp_path, kept).read_text())
+    assert "Questions" in page.text
+    assert "seen asked for kept <colour> 93 %" in page.text
+    assert "answers" in page.ids
+
+
 def test_a_run_too_short_for_curves_still_has_a_report(make_cell: Callable[..., Cell], tmp_path: Path) -> None:
     short = ReportContent("short", rates([(make_cell(1, 2),)]), "x", curves=(Curve("loss", (1,), (0.5,)),))
     assert "learning" not in Page(write_report(tmp_path, short).read_text()).ids

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from recipes.toy_pairs import cotraining
 from recipes.toy_texts import pretraining
 from sinew.core.types import Recipe
 from sinew.data.collect import collect
@@ -85,6 +86,8 @@ def build_recipe(kind: str, path: Path, updates: int, seed: int = 0, *, device: 
         parts = ("vision", "projector", "lm")
         return pretraining(path, updates, PretrainConfig(parts=parts, apart=1, batch=4), seed=seed)
     store = demonstrations(path / "demonstrations")
+    if kind == "cotrain":
+        return cotraining(store, path, updates, seed=seed, device=device)
     if kind == "bc":
         return cloning([store], updates, seed=seed, device=device)
     if kind == "dagger":

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from recipes.toy_texts import pretraining, record, toy_store, toy_vlm
-from sinew.core.chat import NO_LOSS, SHARE
+from sinew.core.chat import SHARE
 from sinew.core.errors import ConfigError
 from sinew.core.types import Cursor
 from sinew.data.text_batches import TextRows
+from sinew.data.text_lessons import GREY, exchanges
 from sinew.models.vlm import VLM, Draw
 from sinew.recipes.config import PretrainConfig
-from sinew.recipes.pretrain import GREY, Pretraining, exchanges, faultless, learned
+from sinew.recipes.pretrain import Pretraining, faultless
 
 PACKED = PretrainConfig(parts=("vision", "projector", "lm"), exchanges="rest", apart=2, balance="answer", batch=12)
 
@@ -74,7 +75,7 @@ def test_so_many_images_are_grey_and_the_store_keeps_its_own(share: float, tmp_p
     assert abs(grey.mean() - share) < 0.3 * (0 < share < 1) + 1e-9
     again = recipe.lesson(3).text.images[:, 0]
     assert np.array_equal(images, again)
-    assert not (recipe.store.images_of(np.arange(24))[0] == GREY).all(axis=(1, 2, 3)).any()
+    assert not (recipe.lessons.store.images_of(np.arange(24))[0] == GREY).all(axis=(1, 2, 3)).any()
 
 
 def test_words_stand_where_the_image_was_before_every_question() -> None:
@@ -104,23 +105,6 @@ def test_a_caption_counts_as_exact_when_none_of_its_ids_is_wrong() -> None:
     logits = torch.eye(3)[[0, 1, 2, 2]]
     share = faultless(logits, torch.tensor([0, 1, 2, 0]), torch.tensor([0, 0, 1, 2]), 3)
     assert float(share) == pytest.approx(2 / 3)
-
-
-def test_exchanges_are_the_first_the_rest_or_all() -> None:
-    turns = record(0).turns
-    assert [turn.text for turn in exchanges(turns, "first")] == ["<image>\ndescribe it", "dark red"]
-    assert [turn.text for turn in exchanges(turns, "rest")] == ["<image>\nwhat colour ?", "red", "how bright ?", "dark"]
-    assert exchanges(turns, "all") == turns
-
-
-def test_weights_count_every_id_or_every_answer_alike() -> None:
-    labels = np.full((2, 6), NO_LOSS)
-    labels[0, 1:4], labels[0, 5], labels[1, 0], labels[1, 2:4] = 7, 8, 9, 5
-    places, weights = learned(labels, by_answer=False)
-    assert places.tolist() == [1, 2, 3, 5, 8, 9]  # the first id of a row follows nothing
-    assert weights.tolist() == pytest.approx([1 / 6] * 6)
-    _, weights = learned(labels, by_answer=True)
-    assert weights.tolist() == pytest.approx([1 / 9] * 3 + [1 / 3] + [1 / 6] * 2)
 
 
 @pytest.mark.parametrize(

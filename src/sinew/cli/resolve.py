@@ -12,19 +12,19 @@ from typing import Any, TypeVar, cast
 
 from sinew.cli.options import CollectOptions, TrainOptions
 from sinew.core.config import from_dict, to_dict
-from sinew.core.errors import ConfigError, DataError
+from sinew.core.errors import CheckpointError, ConfigError, DataError
 from sinew.core.files import read_json
 from sinew.data.config import DataConfig, MixConfig, SourceConfig
 from sinew.deploy.load import checkpoint_of
 from sinew.envs.config import ENVS, AnyEnvConfig
 from sinew.models.architectures import named
 from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PREVIOUS, PROJECTORS, VISION, PolicyConfig
-from sinew.models.vlm_config import VLM_VISION
+from sinew.models.vlm_config import VLM_VISION, VlmConfig
 from sinew.presets import PRESETS
 from sinew.presets.size import Size, shorten
 from sinew.recipes.config import RECIPES
 from sinew.run import InitConfig, RunConfig
-from sinew.run.stages import TextsConfig
+from sinew.run.stages import TextsConfig, has_body
 from sinew.run.start import start_from
 
 KINDS: dict[str, dict[str, type[Any]]] = {
@@ -107,9 +107,27 @@ def begin_with(config: RunConfig, path: Path) -> RunConfig:
         CheckpointError: there is no policy.
     """
     place = checkpoint_of(path) / "config.json"
+    if has_body(config.stages):
+        return around(config, place.parent)
     policy = from_dict(PolicyConfig, read_json(place).get("policy"), str(place))
     optim = dataclasses.replace(config.optim, lr=config.optim.lr / 3)
     return dataclasses.replace(config, policy=policy, optim=optim, init=InitConfig(str(path)))
+
+
+def around(config: RunConfig, place: Path) -> RunConfig:
+    """Return the configuration that gives a vision-language model of that directory a body, which it is taught no more.
+
+    Raises:
+        CheckpointError: it holds a policy.
+    """
+    if (place / "spec.json").exists():
+        raise CheckpointError(
+            f"{place}: holds a policy; {config.name} begins with a vision-language model. "
+            "Name a run of: sinew train vlm"
+        )
+    stages = tuple(stage for stage in config.stages or () if stage.robot is not None)
+    loop = dataclasses.replace(config.loop, updates=sum(stage.updates for stage in stages))
+    return dataclasses.replace(config, vlm=VlmConfig(path=str(place.resolve())), stages=stages, loop=loop)
 
 
 def learn_from(config: RunConfig, options: TrainOptions) -> RunConfig:
@@ -118,7 +136,9 @@ def learn_from(config: RunConfig, options: TrainOptions) -> RunConfig:
     Raises:
         ConfigError: there is not one weight for each of several.
     """
-    if config.vlm is not None:
+    if has_body(config.stages):
+        config = dataclasses.replace(config, env=None)
+    elif config.vlm is not None:
         return converse(config, options)
     data, paths = config.data or DataConfig(), options.data
     weights = options.weights or (1.0,) * len(paths)

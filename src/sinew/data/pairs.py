@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sinew.core.errors import ConfigError, DataError
-from sinew.core.types import Batch, TextBatch
+from sinew.core.types import Batch
+from sinew.data.mixture import Line
 from sinew.data.sampler import walk
+from sinew.data.text_lessons import Lesson
 
 X = TypeVar("X")
 Y = TypeVar("Y")
@@ -29,12 +32,27 @@ class Pair(Generic[X]):
     """
 
     robot: Batch[X]
-    web: TextBatch[X] | None
+    web: Lesson[X] | None
 
     @property
     def num_rows(self) -> int:
         """Rows of both kinds."""
         return self.robot.num_rows + (0 if self.web is None else self.web.num_rows)
+
+    @property
+    def ids(self) -> X | None:
+        """Frame numbers of the robot rows, for dumps."""
+        return self.robot.ids
+
+    @property
+    def task(self) -> tuple[str, ...]:
+        """Tasks of the robot rows."""
+        return self.robot.task
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """Data sets of the robot rows."""
+        return self.robot.source
 
     def map(self, convert: Callable[[X], Y]) -> Pair[Y]:
         """Return the pair with every array put through ``convert``."""
@@ -83,19 +101,33 @@ class WebRows:
 
 
 def paired(
-    robot: Iterator[Batch[X]], web: WebRows, gather: Callable[[NDArray[np.int64]], TextBatch[X]], *, start: int = 0
+    robot: Iterator[Batch[X]], web: WebRows, gather: Callable[[NDArray[np.int64], int], Lesson[X]], *, start: int = 0
 ) -> Iterator[Pair[X]]:
     """Yield batches of both kinds from update ``start`` on.
 
     Args:
         robot: windows, from the same update on; as many rows each as ``web`` was told.
         web: which records join.
-        gather: makes a batch of records.
+        gather: makes a lesson of records for an update of that number.
         start: number of the first update.
     """
     for update, batch in enumerate(robot, start):
         numbers = web.numbers(update)
-        yield Pair(batch, gather(numbers) if len(numbers) else None)
+        yield Pair(batch, gather(numbers, update) if len(numbers) else None)
+
+
+def lines(robot: Sequence[Line], web: WebRows, updates: int) -> tuple[Line, ...]:
+    """Return what each source brings to a run of that length, the conversations last; shares are of rows of both kinds.
+
+    Args:
+        robot: what the sources of windows bring, their shares among windows.
+        web: which records join.
+        updates: length of the run.
+    """
+    both = [dataclasses.replace(line, share=line.share / (1 + web.ratio)) for line in robot]
+    quality = None if all(line.quality is None for line in robot) else 1.0
+    share = web.ratio / (1 + web.ratio)
+    return (*both, Line("web", web.records, web.records, web.ratio, share, web.epochs(updates), quality))
 
 
 def _order(seed: int, records: int, epoch: int) -> NDArray[np.int64]:

@@ -32,6 +32,7 @@ class RecordedContent:
         facts: values by name, by group.
         config: the full configuration, as plain values.
         next: commands to type now, each with what it does.
+        answers: by split, a table of what a model could answer before it got a body and after, its heads first.
         date: of the run.
     """
 
@@ -47,6 +48,7 @@ class RecordedContent:
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     next: tuple[tuple[str, str], ...] = ()
+    answers: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = ()
     date: str = ""
 
 

@@ -79,6 +79,7 @@ class ReportContent:
         facts: values by name, by group (data, policy, training, machine, versions).
         config: the full configuration, as plain values.
         explain: a line on each split, by its name.
+        answers: by split, a table of what a model could answer before it got a body and after, its heads first.
         date: of the run.
     """
 
@@ -94,6 +95,7 @@ class ReportContent:
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     explain: Mapping[str, str] = field(default_factory=dict)
+    answers: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = ()
     date: str = ""
 
 

@@ -26,6 +26,7 @@ from sinew.models.heads.config import (
     GaussianHeadConfig,
     MlpHeadConfig,
 )
+from sinew.models.vlm_config import StemConfig
 
 __all__ = [
     "BLUEPRINTS",
@@ -143,8 +144,13 @@ class GroundingConfig:
     states: tuple[str, ...] | None = None
 
 
-AnyVisionConfig = FilmVisionConfig | TokenVisionConfig | AnyEncoderConfig
-VISION: dict[str, type[AnyVisionConfig]] = {"film": FilmVisionConfig, "tokens": TokenVisionConfig, **ENCODERS}
+AnyVisionConfig = FilmVisionConfig | TokenVisionConfig | AnyEncoderConfig | StemConfig
+VISION: dict[str, type[AnyVisionConfig]] = {
+    "film": FilmVisionConfig,
+    "tokens": TokenVisionConfig,
+    **ENCODERS,
+    "stem": StemConfig,
+}
 AnyLanguageConfig = LanguageConfig | AnyTextConfig
 LANGUAGE: dict[str, type[AnyLanguageConfig]] = {"words": LanguageConfig, **TEXT_ENCODERS}
 AnyPreviousConfig = LstmConfig

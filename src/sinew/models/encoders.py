@@ -15,6 +15,8 @@ from sinew.models.encoder_config import AnyEncoderConfig, ResnetConfig
 from sinew.models.pixels import HALVES, IMAGENET, OPENAI, Pixels, Preprocess, parse_pixels, read_pixels
 from sinew.models.pretrained import Freezable, fetch, load_weights, read_blueprint, transformers_class
 from sinew.models.vision import FilmVision, TokenVision
+from sinew.models.vlm_config import StemConfig
+from sinew.models.vlm_vision import StemVision
 
 if TYPE_CHECKING:
     from sinew.models.config import AnyVisionConfig
@@ -153,7 +155,9 @@ class VisionEncoder(Freezable):
             self.model.set_submodule(name, nn.GroupNorm(max(1, channels // 16), channels))
 
 
-AnyVision = FilmVision | TokenVision | VisionEncoder
+AnyVision = FilmVision | TokenVision | VisionEncoder | StemVision
+DEAF = (VisionEncoder, StemVision)
+"""Encoders that make tokens of an image whatever is said."""
 
 
 def build_vision(
@@ -164,19 +168,21 @@ def build_vision(
         return FilmVision(config, words)
     if isinstance(config, TokenVisionConfig):
         return TokenVision(config, words, size)
+    if isinstance(config, StemConfig):
+        return StemVision(config)
     return VisionEncoder(config, blueprint)
 
 
 def feature_map(vision: AnyVision, images: Tensor, words: Words) -> Tensor:
     """Return what any vision encoder makes of images (B, 3, h, w) uint8 as a map (B, C, rows, columns)."""
-    if isinstance(vision, VisionEncoder):
+    if isinstance(vision, DEAF):
         return vision(images).transpose(1, 2).unflatten(2, vision.grid)
     return vision(images, words)
 
 
 def grid_of(vision: AnyVision, size: tuple[int, int]) -> tuple[int, int]:
     """Return (rows, columns) of the map that it makes of images of that size [px]."""
-    if isinstance(vision, VisionEncoder):
+    if isinstance(vision, DEAF):
         return vision.grid
     scale = vision.scale
     return -(-size[0] // scale), -(-size[1] // scale)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sinew.models.encoder_config import LmFusionConfig, MlpProjectorConfig
-from sinew.models.encoders import VisionEncoder, build_vision, feature_map, grid_of
+from sinew.models.encoders import DEAF, build_vision, feature_map, grid_of
 from sinew.models.fusion import AnyFusion, build_fusion
 from sinew.models.grounding import Locator
 from sinew.models.heads.config import FeatureLayout
@@ -76,7 +76,7 @@ class FusedNetwork(nn.Module):
         else:
             self.fusion = build_fusion(fusion, width, extra=self.tell is not None)
             self.layout = FeatureLayout(many=self.fusion.many)
-        self.listens = not (through_lm and self.pointing.pointers is None and isinstance(self.vision, VisionEncoder))
+        self.listens = not (through_lm and self.pointing.pointers is None and isinstance(self.vision, DEAF))
 
     def forward(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor) -> Scene:
         """Return features (B, N, D) and points.

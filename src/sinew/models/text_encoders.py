@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sinew.core.errors import CheckpointError, ConfigError
 from sinew.models.config import LanguageConfig
@@ -83,6 +83,8 @@ class TextEncoder(Freezable):
 
     Attributes:
         width: D of the tokens.
+        voice: how it is spoken to, as JSON values, where it is that of a model that answers (``models/speaking.py``).
+        head: to its words, where that is not its embedding.
 
     Raises:
         CheckpointError: what ``config.path`` names is missing, broken, of another kind, or has fewer words.
@@ -108,6 +110,10 @@ class TextEncoder(Freezable):
         else:
             self.model = load_weights(kind, self.settings, place, **reader.arguments)
         self.width: int = self.settings.hidden_size
+        self.voice: Mapping[str, Any] | None = None if blueprint is None else blueprint.get("voice")
+        self.head: nn.Linear | None = None
+        if self.voice is not None and not self.settings.tie_word_embeddings:
+            self.head = nn.Linear(self.width, self.settings.vocab_size, bias=False)
         self.causal = reader.context == "before"
         layers = self.model.get_submodule(reader.layers)
         self.freeze_first(config.frozen, layers, [self.model.get_submodule(reader.embeddings)])
@@ -134,7 +140,8 @@ class TextEncoder(Freezable):
 
     def blueprint(self) -> dict[str, Any]:
         """Return what it takes to build this encoder again, but for weights, as JSON values."""
-        return {"config": self.settings.to_dict()}
+        voice = {} if self.voice is None else {"voice": dict(self.voice)}
+        return {"config": self.settings.to_dict(), **voice}
 
     def _check(self, config: AnyTextConfig, vocabulary: int) -> None:
         if vocabulary > self.settings.vocab_size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sinew.presets import bc, tabletop, tabletop_grpo, vlm
+from sinew.presets import bc, tabletop, tabletop_grpo, three_stage, vlm
 from sinew.presets.size import Size
 from sinew.run import RunConfig
 
@@ -14,5 +14,6 @@ PRESETS: dict[str, Callable[[Size], RunConfig]] = {
     "tabletop-grpo": tabletop_grpo.preset,
     "vlm": vlm.preset,
     "llava": vlm.llava,
+    "vla-three-stage": three_stage.preset,
 }
 """Functions of the size; their docstrings carry what ``sinew list`` prints."""

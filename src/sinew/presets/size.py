@@ -9,7 +9,7 @@ from sinew.engine.config import OptimConfig
 from sinew.models.config import FilmVisionConfig, LanguageConfig, MlpHeadConfig, PolicyConfig
 from sinew.recipes.config import BcConfig, DaggerConfig, GrpoConfig
 from sinew.run import RunConfig
-from sinew.run.stages import Stage, TextsConfig
+from sinew.run.stages import Stage, TextsConfig, has_body
 
 Size = Literal["tiny", "small", "base", "large"]
 SIZES: tuple[Size, ...] = ("tiny", "small", "base", "large")
@@ -66,6 +66,14 @@ def _shorten_stages(config: RunConfig, stages: tuple[Stage, ...]) -> RunConfig:
         dataclasses.replace(stage, updates=min(stage.updates, max(1, round(share * stage.updates)))) for stage in stages
     )
     texts = config.texts or TextsConfig()
+    if has_body(stages):
+        config = dataclasses.replace(
+            config,
+            collect=dataclasses.replace(
+                config.collect, episodes=min(300, config.collect.episodes), stills=min(1000, config.collect.stills)
+            ),
+            evaluate=dataclasses.replace(config.evaluate, episodes=10, extra=5, quick=5, videos=4),
+        )
     return dataclasses.replace(
         config,
         stages=short,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
@@ -134,15 +134,20 @@ class BehaviourCloning:
         earlier = [segment for segment in self.segments if segment[0] < update]
         self.segments = [*earlier, (update, self.windows.num_frames)]
 
-    def update(self, batch: Batch[Tensor]) -> Metrics:
-        """Take one step on the weighted mean of the loss terms."""
+    def update(self, batch: Batch[Tensor], also: Sequence[Callable[[], Tensor]] = ()) -> Metrics:
+        """Take one step on the weighted mean of the loss terms.
+
+        Args:
+            batch: windows.
+            also: compute further summands of the loss, 0-dim, such as one of text that is learned beside.
+        """
         rng.seed_draws(self.ranks.seed(self.seed, self.num_updates), self.device)  # for dropout, noise and the like
         batch = self.augmented(batch)
         total = self.ranks.mean(batch.weight.sum())  # so that the mean over the ranks is that over all rows
         batch = dataclasses.replace(batch, weight=batch.weight / total)
         found: list[Metrics] = []
         parts = pieces(batch, self.optim.pieces)
-        norm = self.optim.step([partial(self._loss, part, found) for part in parts])
+        norm = self.optim.step([*(partial(self._loss, part, found) for part in parts), *also])
         if self.ema is not None:
             self.ema.update()
         self.num_updates += 1

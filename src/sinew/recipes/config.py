@@ -107,7 +107,31 @@ class PretrainConfig:
     batch: int = 128
 
 
+@dataclass(frozen=True)
+class CotrainConfig:
+    """Robot windows and conversations about images in one update (Brohan 2023, arXiv:2307.15818).
+
+    Attributes:
+        robot: how windows are learned; its batch is B.
+        ratio: conversations per robot row, above 0: 0.25 is one to four, 1 as many as there are windows.
+        weight: of the mean text loss beside the losses of actions.
+        data, exchanges, apart, sight, blank, balance: which conversations and how, as ``PretrainConfig`` has them.
+    """
+
+    kind: Literal["cotrain"] = "cotrain"
+    robot: BcConfig = field(default_factory=BcConfig)
+    ratio: float = 0.25
+    weight: float = 1.0
+    data: Literal["captions", "instructions"] = "instructions"
+    exchanges: Literal["first", "rest", "all"] = "all"
+    apart: int = 0
+    sight: Literal["images", "blank", "words"] = "images"
+    blank: float = 0.0
+    balance: Literal["token", "answer"] = "token"
+
+
 AnyRecipeConfig = BcConfig | DaggerConfig | GrpoConfig
 RECIPES: dict[str, type[AnyRecipeConfig]] = {"bc": BcConfig, "dagger": DaggerConfig, "grpo": GrpoConfig}
-STAGE_RECIPES: dict[str, type[PretrainConfig]] = {"pretrain": PretrainConfig}
-"""What a stage of a run may be; a policy's recipe is none of them."""
+AnyStageRecipe = PretrainConfig | CotrainConfig | BcConfig
+STAGE_RECIPES: dict[str, type[PretrainConfig | CotrainConfig]] = {"pretrain": PretrainConfig, "cotrain": CotrainConfig}
+"""What a stage of a run may be beside behaviour cloning; a policy's recipe is none of them."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from itertools import count
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sinew.core.chat import IMAGE, NO_LOSS, Chat, Turn
+from sinew.core.chat import Chat
 from sinew.core.errors import ConfigError
-from sinew.core.types import Cursor, Metrics, TextBatch, map_arrays
+from sinew.core.types import Cursor, Metrics
 from sinew.data.sampler import epoch_frames
-from sinew.data.text_batches import TextRows, text_rows
+from sinew.data.text_lessons import Lesson, TextLessons
 from sinew.data.text_store import TextStore
 from sinew.engine import rng
 from sinew.engine.config import OptimConfig
@@ -27,40 +25,8 @@ from sinew.models.captioner import Captioner
 from sinew.models.vlm import PARTS, VLM
 from sinew.recipes.config import PretrainConfig
 
-X = TypeVar("X")
-Y = TypeVar("Y")
 READER = "reader"
 """The part that is thrown away."""
-GREY = 127
-"""Value of the pixels of a blank image."""
-
-
-@dataclass(frozen=True)
-class Lesson(Generic[X]):
-    """A batch of conversations, with what the device would have to search for.
-
-    Attributes:
-        text: ids, labels and images.
-        places: (M,) into the flat labels, of the ids that are learned. weights: (M,) of each, together 1.
-    """
-
-    text: TextBatch[X]
-    places: X
-    weights: X
-
-    @property
-    def num_rows(self) -> int:
-        """Records."""
-        return self.text.num_rows
-
-    @property
-    def ids(self) -> X | None:
-        """Numbers of the records, for dumps."""
-        return self.text.ids
-
-    def map(self, convert: Callable[[X], Y]) -> Lesson[Y]:
-        """Return the lesson with every array put through ``convert``."""
-        return map_arrays(self, convert)
 
 
 class Pretraining:
@@ -89,9 +55,7 @@ class Pretraining:
         among: NDArray[np.int64] | None = None,
     ) -> None:
         check_parts(config)
-        self.vlm, self.store, self.config, self.seed = vlm, store, config, seed
-        self.max_tokens = vlm.config.max_tokens
-        self.among = np.arange(store.num_records) if among is None else among
+        self.vlm, self.config, self.seed = vlm, config, seed
         self.device = vlm.device
         vlm.train_parts([name for name in config.parts if name != READER])
         parts: dict[str, nn.Module] = {"policy": vlm}
@@ -104,7 +68,9 @@ class Pretraining:
                 self.reader = Captioner(width, vocabulary, width=max(24, width // 24 * 24)).to(self.device)
             parts[READER] = self.reader
         self._modules = parts
-        self.chat = self._chat()
+        self.lessons = TextLessons(
+            store, self._chat(), config, max_tokens=vlm.config.max_tokens, pad=vlm.speech.pad, seed=seed, among=among
+        )
         self.optim = Optim(nn.ModuleDict(parts), optim, updates)
         self.num_updates = 0
 
@@ -129,21 +95,9 @@ class Pretraining:
 
     def lesson(self, update: int) -> Lesson[NDArray[Any]]:
         """Return the batch of an update."""
-        config = self.config
-        segments = [(0, len(self.among))]
-        chosen = self.among[epoch_frames(update, seed=self.seed, batch=config.batch, segments=segments)]
-        rows = self._chosen(text_rows(self.store, chosen))
-        if config.blank:
-            rows = self._greyed(rows, update)
-        if config.apart:
-            draws = np.random.default_rng((self.seed, 7, update))
-            made = rows.packed(
-                self.chat, max_tokens=self.max_tokens, pad=self.vlm.speech.pad, pairs=config.apart, draws=draws
-            )
-        else:
-            made = rows.tokenized(self.chat, max_tokens=self.max_tokens, pad=self.vlm.speech.pad)
-        places, weights = learned(np.asarray(made.labels, np.int64), by_answer=config.balance == "answer")
-        return Lesson(cast("TextBatch[NDArray[Any]]", made), places, weights)
+        segments = [(0, len(self.lessons))]
+        chosen = epoch_frames(update, seed=self.seed, batch=self.config.batch, segments=segments)
+        return self.lessons.lesson(chosen, update)
 
     def update(self, batch: Lesson[Tensor]) -> Metrics:
         """Take one step on the weighted mean over the ids that are learned."""
@@ -184,53 +138,6 @@ class Pretraining:
         if self.reader is None:
             return chat
         return Chat(chat.encode, (), start_ids=chat.end_ids[:1], end_ids=chat.end_ids, plain=True)
-
-    def _greyed(self, rows: TextRows, update: int) -> TextRows:
-        """Return the records, some of them with grey images."""
-        grey = np.random.default_rng((self.seed, 11, update)).random(rows.num_rows) < self.config.blank
-        images = rows.images.copy()
-        images[grey] = GREY
-        return dataclasses.replace(rows, images=images)
-
-    def _chosen(self, rows: TextRows) -> TextRows:
-        """Return the records with the exchanges and the sight that the stage learns from."""
-        config = self.config
-        turns = tuple(exchanges(said, config.exchanges) for said in rows.turns)
-        if config.sight == "images":
-            return TextRows(rows.names, turns, rows.images, rows.ids)
-        told = (next(turn.text for turn in said if turn.speaker == "gpt") for said in rows.turns)
-        instead = tuple(told) if config.sight == "words" else ()
-        return TextRows(rows.names, turns, rows.images[:, :0], rows.ids, instead)
-
-
-def exchanges(turns: Sequence[Turn], which: str) -> tuple[Turn, ...]:
-    """Return the first question and its answer, or the others with the image put before them, or all."""
-    if which == "all":
-        return tuple(turns)
-    end = next(place for place, turn in enumerate(turns) if turn.speaker == "gpt") + 1
-    if which == "first" or len(turns) <= end:
-        return tuple(turns[:end])
-    first = turns[0].text
-    looked = first[: first.rfind(IMAGE) + len(IMAGE)] + "\n" if IMAGE in first else ""
-    return (Turn("human", looked + turns[end].text), *turns[end + 1 :])
-
-
-def learned(labels: NDArray[np.int64], *, by_answer: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the places (M,) in flat labels (B, N) of what is learned, and the weight of each; weights sum to 1.
-
-    Args:
-        labels: ``NO_LOSS`` where nothing is learned; the first id of a row never is, as nothing comes before it.
-        by_answer: count runs of learned ids alike, however long, instead of every id.
-    """
-    kept = labels != NO_LOSS
-    kept[:, 0] = False
-    places = np.flatnonzero(kept)
-    if not by_answer:
-        return places, np.full(len(places), 1 / max(1, len(places)), np.float32)
-    begins = kept & ~np.pad(kept[:, :-1], ((0, 0), (1, 0)))
-    run = np.cumsum(begins.ravel())[places] - 1
-    lengths = np.bincount(run)
-    return places, (1 / (len(lengths) * lengths[run])).astype(np.float32)
 
 
 def faultless(logits: Tensor, targets: Tensor, rows: Tensor, count: int) -> Tensor:

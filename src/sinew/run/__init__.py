@@ -49,7 +49,7 @@ class RunConfig:
         init: the weights that training starts from, None for random ones.
         track: what follows the training beside metrics.jsonl: tensorboard, wandb, trackio, mlflow, or none. None means
             tensorboard. Changes no result.
-        vlm: the vision-language model that is taught, in place of a policy.
+        vlm: the vision-language model that is taught, in place of a policy, or that gets a body in later stages.
         texts: the conversations that it is taught by.
         stages: what is taught in which order, in place of ``recipe`` and ``optim``.
         cost: rates for the forecast of energy and money. Changes no result.

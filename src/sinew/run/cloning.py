@@ -34,7 +34,7 @@ from sinew.run.offline import FILE, OfflineRecord, OfflineTryout, error_of, in_w
 from sinew.run.parts import check_labels, pick_device
 from sinew.run.preflight import Flight, Sheet, begin, check_states, look_through, of_length, progress_of
 from sinew.run.recordings import Recorded, data_of
-from sinew.run.reporting import card_command, card_rows, curves_of
+from sinew.run.reporting import card_command, card_rows, curves_of, kept_tables, kept_words
 from sinew.run.screen import heading, say
 from sinew.run.waits import of_recordings
 
@@ -183,6 +183,7 @@ def write(config: RunConfig, rundir: RunDir, *, timer: Clock) -> Path:
             facts=_facts(config, rundir, timer),
             config=configs.to_dict(config),
             next=tuple(_next(config, rundir.path)),
+            answers=tuple(kept_tables(rundir.path).items()),
             date=datetime.date.today().isoformat(),
         ),
     )
@@ -284,5 +285,6 @@ def _finish_card(rundir: RunDir, record: OfflineRecord, rows: list[Any]) -> None
         f"{name}, held out": f"off by {error:.4g} {unit}"
         for name, unit, error in zip(found.action, found.units, found.error, strict=True)
     }
+    results |= kept_words(rundir.path)
     elapsed = max((float(row.get("elapsed_s", 0.0)) for row in rows), default=0.0)
     runcard.finish(rundir, results=results, best_update=record.update, elapsed_s=elapsed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sinew.core.errors import DataError
+from sinew.core.errors import ConfigError, DataError
 from sinew.core.machine import num_cores
 from sinew.core.rundir import RunDir
 from sinew.data.collect import collect
@@ -30,6 +30,7 @@ from sinew.run.parts import run_path, stills_path, store_path
 from sinew.run.preflight import Flight, Sheet, check_states, of_length, plan
 from sinew.run.recordings import Recorded
 from sinew.run.screen import columns, console, heading, say
+from sinew.run.stages import has_body
 
 if TYPE_CHECKING:
     from sinew.run import RunConfig
@@ -54,6 +55,8 @@ def dry_run(config: RunConfig, *, root: Path, command: str, recorded: Sequence[R
     Raises:
         ConfigError: it cannot fit in memory, with what would.
     """
+    if has_body(config.stages):
+        raise ConfigError(f"{config.name}: stages with a robot are not rehearsed yet. Try the run with --quick.")
     rundir = RunDir(run_path(config, root))
     torch.set_num_threads(num_cores())
     with tempfile.TemporaryDirectory(prefix="sinew-dry-") as scratch, start_workers(config.workers) as pool:

@@ -283,14 +283,19 @@ def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | No
     sentences = {record.instruction for record in lessons.records if not record.held_out}
     sentences |= set(known_words(source.tokenizer)) if source is not None else set[str]()
     sentences |= words_of(config)
-    each = [lessons.of_body(spec.embodiment) for spec in lessons.bodies]
     policy = VLAPolicy(lessons.policy, lessons.bodies or lessons.spec, tokenizer_of(lessons.policy.language, sentences))
-    policy.fit_normalizer(_statistics(lessons, source), [_own_statistics(one) for one in each])
-    fit_head(policy, *([one.numbers for one in some.recorded] for some in each or [lessons]))
+    fit(policy, lessons, source)
     taken = None
     if init is not None and source is not None:
         taken = transfer(source, policy, perception_only=init.other_robot)
     return policy.to(pick_device(config.device)), taken
+
+
+def fit(policy: VLAPolicy, lessons: Lessons, source: VLAPolicy | None = None) -> None:
+    """Let a policy know the statistics of recordings; of points without labels those of ``source``, or neutral ones."""
+    each = [lessons.of_body(spec.embodiment) for spec in lessons.bodies]
+    policy.fit_normalizer(_statistics(lessons, source), [_own_statistics(one) for one in each])
+    fit_head(policy, *([one.numbers for one in some.recorded] for some in each or [lessons]))
 
 
 def _statistics(lessons: Lessons, source: VLAPolicy | None) -> dict[str, Statistics]:

@@ -25,16 +25,20 @@ from sinew.evaluate.failures import Failure, worst
 from sinew.evaluate.film import Clip, FilmJob, film_job, hero_states
 from sinew.evaluate.rates import ALL, Rate, find
 from sinew.evaluate.report import FilmedFailure, Moment, ReportContent, write_report
+from sinew.evaluate.retained import Retention
+from sinew.evaluate.retained import table as kept_table
 from sinew.evaluate.tables import interval, latex_row, table, to_csv
 from sinew.run import RunConfig
 from sinew.run.clock import Clock
 from sinew.run.diagnosing import what_happened
 from sinew.run.screen import console, counting, heading, say
 
-CURVES = ("return", "kept", "loss", "action", "grounding", "lr", "grad_norm", "score")
+CURVES = ("return", "kept", "loss", "action", "grounding", "text", "lr", "grad_norm", "score")
 """What the report draws, as far as a recipe measures it."""
 MOST_MISSED = 4
 """Bars that the terminal names; the report has them all."""
+KEPT = "kept-{split}.json"
+"""What a model that got a body could answer before and after."""
 LOWER_IS_BETTER = {"loss": True, "score": False, "return": False}
 
 
@@ -60,6 +64,7 @@ def write(config: RunConfig, rundir: RunDir, *, command: str, pool: Executor, ti
         facts=facts(config, rundir, found, timer),
         config=configs.to_dict(config),
         explain=getattr(config.world.build(1), "split_notes", {}),
+        answers=tuple(kept_tables(rundir.path).items()),
         date=datetime.date.today().isoformat(),
     )
     path = write_report(rundir.path, content)
@@ -144,6 +149,21 @@ def facts(config: RunConfig, rundir: RunDir, found: summary.Evaluation, timer: C
     }
 
 
+def kept_tables(path: Path) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Return by split what a model could answer before and after it got a body; nothing where a run has none."""
+    files = sorted(path.glob(KEPT.format(split="*")), key=lambda file: file.stem != "kept-seen")
+    return {file.stem.removeprefix("kept-"): tuple(kept_table(Retention.load(file))) for file in files}
+
+
+def kept_words(path: Path) -> dict[str, str]:
+    """Return the same in a line each, for the run card."""
+    totals = {split: rows[-1] for split, rows in kept_tables(path).items()}
+    return {
+        f"questions still answered ({split})": f"{row[5]} of {row[2]}, {row[4]} before, chance {row[3]}: {row[6]} kept"
+        for split, row in totals.items()
+    }
+
+
 def _film(
     config: RunConfig, rundir: RunDir, failed: Sequence[Failure], pool: Executor
 ) -> tuple[Clip, tuple[Clip, ...], tuple[Clip, ...]]:
@@ -204,6 +224,7 @@ def _finish_card(rundir: RunDir, found: summary.Evaluation, rows: Sequence[Mappi
         for rate in found.rates()
         if rate.control == "none"
     }
+    results |= kept_words(rundir.path)
     best = rundir.checkpoints / "best"
     elapsed = max((float(row.get("elapsed_s", 0.0)) for row in rows), default=0.0)
     total = find(found.rates(), ALL)

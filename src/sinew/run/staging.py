@@ -150,8 +150,8 @@ def _rows(stages: Sequence[Stage], found: Sequence[Forecast]) -> Iterator[tuple[
         trained = sum(trainable for name, trainable, _ in one.parts if "." not in name)
         yield (
             stage.name,
-            f"{stage.updates:,} of {stage.recipe.batch} rows",
-            f"{trained:,} in {', '.join(stage.recipe.parts)}",
+            f"{stage.updates:,} of {stage.batch} rows",
+            f"{trained:,} in {', '.join(stage.teaches)}",
             size(one.memory.needed),
             milliseconds(one.time.update_s) if one.time.update_s else "not measured",
             clock(one.time.training_s),

@@ -17,6 +17,7 @@ from sinew.core.errors import ConfigError
 from sinew.core.launch import launched
 from sinew.core.rundir import RunDir
 from sinew.core.types import Cursor
+from sinew.data.text_lessons import GREY
 from sinew.engine import rng, runcard
 from sinew.engine.curves import draw_curves
 from sinew.engine.progress import clock
@@ -26,14 +27,15 @@ from sinew.evaluate.answers import Answerer, Exam, Mark, Marks, markdown, sit, t
 from sinew.models.device import pick_device
 from sinew.models.vlm import VLM, Draw
 from sinew.models.vlm_parts import build_vision
-from sinew.recipes.pretrain import GREY, Pretraining, check_parts
+from sinew.recipes.config import PretrainConfig
+from sinew.recipes.pretrain import Pretraining, check_parts
 from sinew.recipes.staged import Part, Staged
 from sinew.run.clock import Clock
 from sinew.run.corpus import Corpus, gather, texts_of
 from sinew.run.diagnosing import what_happened
 from sinew.run.preflight import progress_of
 from sinew.run.screen import heading, say
-from sinew.run.stages import Stage
+from sinew.run.stages import Stage, has_body
 from sinew.run.staging import begin, plan
 
 if TYPE_CHECKING:
@@ -54,15 +56,20 @@ def check_stages(config: RunConfig) -> None:
     texts = texts_of(config)
     if config.env is None and not (texts.captions or texts.instructions):
         raise ConfigError(
-            f"{config.name}: nothing to learn from. Name conversations: sinew train {config.name} --data PATH, or "
-            "captions and instructions with a --data each."
+            f"{config.name}: nothing to learn from. Name conversations: "
+            + (
+                "--texts.instructions PATH, and --texts.captions PATH."
+                if has_body(stages)
+                else f"sinew train {config.name} --data PATH, or captions and instructions with a --data each."
+            )
         )
     if launched().size > 1:
         raise ConfigError(f"{config.name}: stages run in one process, {launched().size} were started. Start one.")
     for stage in stages:
-        check_parts(stage.recipe)
-        if stage.recipe.batch < 1 or stage.updates < 1:
-            raise ConfigError(f"stage {stage.name}: batch {stage.recipe.batch}, {stage.updates} updates; at least 1.")
+        if isinstance(stage.recipe, PretrainConfig):
+            check_parts(stage.recipe)
+        if stage.batch < 1 or stage.updates < 1:
+            raise ConfigError(f"stage {stage.name}: batch {stage.batch}, {stage.updates} updates; at least 1.")
     if sum(stage.updates for stage in stages) != config.loop.updates:
         raise ConfigError(
             f"--loop.updates {config.loop.updates}: the stages "
@@ -119,26 +126,42 @@ def build(config: RunConfig, corpus: Corpus) -> VLM:
 
 def staged(config: RunConfig, vlm: VLM, corpus: Corpus, *, note: Callable[[str], None]) -> Staged:
     """Return the recipe of all stages, ready for the trainer."""
-    parts: list[Part] = []
-    for number, stage in enumerate(stages_of(config)):
-        make = partial(stage_recipe, config, vlm, corpus, number)
-        parts.append(Part(stage.name, stage.updates, make, {"optim": to_dict(stage.optim)}))
-    names = [f"{stage.name} ({stage.updates} updates: {', '.join(stage.recipe.parts)})" for stage in stages_of(config)]
-    return Staged(parts, on_stage=lambda number, _name: note(f"Stage {names[number]}"))
+    stages = stages_of(config)
+    parts = [
+        Part(
+            stage.name,
+            stage.updates,
+            partial(pretraining, config, number, vlm, corpus),
+            {"optim": to_dict(stage.optim)},
+        )
+        for number, stage in enumerate(stages)
+    ]
+    return Staged(parts, on_stage=lambda number, _name: note(f"Stage {in_words(stages[number])}"))
 
 
-def stage_recipe(config: RunConfig, vlm: VLM, corpus: Corpus, number: int) -> Pretraining:
-    """Return the recipe of one stage on the weights as they are."""
+def pretraining(config: RunConfig, number: int, vlm: VLM, corpus: Corpus) -> Pretraining:
+    """Return the recipe of a stage that teaches by conversations alone."""
     stage = stages_of(config)[number]
+    assert isinstance(stage.recipe, PretrainConfig)
     return Pretraining(
         vlm,
         corpus.stores[stage.recipe.data],
         stage.recipe,
         stage.optim,
         updates=stage.updates,
-        seed=rng.mix(config.seed, number) % 2**31,
+        seed=stage_seed(config, number),
         among=corpus.learned[stage.recipe.data],
     )
+
+
+def stage_seed(config: RunConfig, number: int) -> int:
+    """Return the seed of a stage."""
+    return rng.mix(config.seed, number) % 2**31
+
+
+def in_words(stage: Stage) -> str:
+    """Return a stage's name with its length and with what learns."""
+    return f"{stage.name} ({stage.updates} updates: {', '.join(stage.teaches)})"
 
 
 def foresee(config: RunConfig, rundir: RunDir, corpus: Corpus, *, command: str) -> runcard.Plan:
@@ -153,7 +176,7 @@ def foresee(config: RunConfig, rundir: RunDir, corpus: Corpus, *, command: str) 
         rundir,
         command=command,
         data={role: store.num_records for role, store in corpus.stores.items()},
-        build=lambda number: stage_recipe(config, build(config, corpus), corpus, number),
+        build=lambda number: pretraining(config, number, build(config, corpus), corpus),
     )
 
 
@@ -208,6 +231,7 @@ def answerer(vlm: VLM, *, blind: bool = False) -> Answerer:
 def blind_model(config: RunConfig, corpus: Corpus) -> VLM:
     """Return a model of the same settings whose language model was taught the last stage's questions without images."""
     last = stages_of(config)[-1]
+    assert isinstance(last.recipe, PretrainConfig)
     vlm = build(dataclasses.replace(config, seed=rng.mix(config.seed, 99) % 2**31), corpus)
     recipe = dataclasses.replace(last.recipe, parts=("lm",), sight="blank")
     updates = texts_of(config).blind

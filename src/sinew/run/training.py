@@ -35,17 +35,22 @@ from sinew.engine.workers import start_workers
 from sinew.evaluate.film import FilmJob, film_job, hero_states
 from sinew.models.device import pick_device
 from sinew.recipes.config import BcConfig, GrpoConfig
+from sinew.run.bodies import Body, RecordedBody, WorldBody
 from sinew.run.clock import Clock
 from sinew.run.cloning import clone, follow_recorded
 from sinew.run.cloning import next_steps as cloned_next_steps
+from sinew.run.embodying import check_embodied, embody
+from sinew.run.embodying import next_steps as embodied_next_steps
 from sinew.run.following import followed
 from sinew.run.improving import improve
+from sinew.run.lessons import lessons
 from sinew.run.measuring import Tryout, measure
 from sinew.run.parts import augment_of, build_policy, build_recipe, run_path, stills_path, store_path
 from sinew.run.preflight import Flight, Sheet, begin, check_states, look_through, of_length, progress_of
 from sinew.run.recordings import Recorded, data_of, read_in
 from sinew.run.reporting import next_steps, pooled_report, write
 from sinew.run.screen import console, counting, heading, say
+from sinew.run.stages import has_body
 from sinew.run.start import check_start
 from sinew.run.teaching import check_stages, teach
 from sinew.run.teaching import next_steps as taught_next_steps
@@ -73,7 +78,8 @@ def _train_seeds(config: RunConfig, *, root: Path, command: str, seeds: int) -> 
         config, recorded = in_turn(partial(read_in, config, root))
     configs = [dataclasses.replace(config, seed=config.seed + number) for number in range(seeds)]
     paths = tuple(train_one(one, root=root, command=command, alone=seeds == 1, recorded=recorded) for one in configs)
-    if seeds > 1 and recorded is None and config.vlm is None and world().is_main:
+    acts = config.vlm is None or has_body(config.stages)
+    if seeds > 1 and recorded is None and acts and world().is_main:
         pooled_report(paths, run_path(config, root).with_name(f"{run_path(config, root).name}-{seeds}-seeds"))
     return paths
 
@@ -86,7 +92,9 @@ def check(config: RunConfig) -> None:
     """
     if config.vlm is not None:
         check_stages(config)
-        return
+        if not has_body(config.stages):
+            return
+        check_embodied(config)
     check_start(config)
     check_trackers(config.track)
     if not 1 <= config.policy.execute <= config.policy.horizon:
@@ -181,7 +189,11 @@ def train_one(
         say(going_on)
         timer = Clock(rundir.path / "timings.json")
         torch.set_num_threads(launched().cores)
-        if config.vlm is not None:
+        if has_body(config.stages):
+            with start_workers(config.workers) as pool:
+                body = partial(body_of, config, root, pool, recorded)
+                embody(config, rundir, body, root=root, command=command, timer=timer)
+        elif config.vlm is not None:
             teach(config, rundir, root=root, command=command, timer=timer)
         elif recorded is not None:
             clone(config, rundir, recorded, command=command, timer=timer)
@@ -216,12 +228,14 @@ def _follow(config: RunConfig, rundir: RunDir, *, root: Path, recorded: Sequence
 
 
 def _say_what_next(config: RunConfig, path: Path) -> None:
-    if config.vlm is not None:
+    if config.vlm is not None and not has_body(config.stages):
         taught_next_steps(path)
-    elif config.data is None:
+        return
+    if config.data is None:
         next_steps(config, path)
     else:
         cloned_next_steps(config, path)
+    embodied_next_steps(path)
 
 
 def _phases(config: RunConfig, rundir: RunDir, *, root: Path, command: str, pool: Executor, timer: Clock) -> None:
@@ -250,6 +264,15 @@ def _phases(config: RunConfig, rundir: RunDir, *, root: Path, command: str, pool
     with timer.phase("report"):
         write(config, rundir, command=command, pool=pool, timer=timer)
     rundir.enter("done")
+
+
+def body_of(config: RunConfig, root: Path, pool: Executor, recorded: Sequence[Recorded] | None) -> Body:
+    """Return the robot that a model gets as its body, with what is recorded of it."""
+    if recorded is not None:
+        heading("Recordings")
+        return RecordedBody(config, lessons(config, recorded))
+    demonstrations = collect_phase(config, store_path(config, root), pool)
+    return WorldBody(config, (demonstrations, *stills_phase(config, stills_path(config, root), pool)), pool)
 
 
 def first_look(config: RunConfig, rundir: RunDir, pool: Executor) -> None:

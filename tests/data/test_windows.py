@@ -40,6 +40,7 @@ def random_episodes(first: int, count: int, seed: int) -> list[Episode]:
     ]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one CPU
 @pytest.mark.parametrize("jpeg", [False, True])
 def test_forked_workers_of_a_torch_loader_give_the_batches_that_one_process_gives(
     tmp_path: Path,

@@ -32,7 +32,7 @@ class Blind:
     """The world without its images, as the expert needs none and drawing takes time."""
 
     def __init__(self, env: TabletopVecEnv) -> None:
-        self.env, self.num_envs, self.reset = env, env.num_envs, env.reset
+        self.env, self.spec, self.num_envs, self.reset = env, env.spec, env.num_envs, env.reset
 
     def step(self, actions: np.ndarray, rows: np.ndarray | None = None) -> StepResult:
         return self.env.step(actions, rows, render=False)

@@ -15,6 +15,9 @@ import pytest
 if TYPE_CHECKING:
     from sinew.models.policy import VLAPolicy
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: threads of each would wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[VLAPolicy, Path]]:

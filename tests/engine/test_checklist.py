@@ -30,6 +30,12 @@ def test_a_healthy_run_shows_a_falling_loss_no_nan_and_checkpoints(tmp_path: Pat
     assert not found["GPU more than 80 % utilised"][0]
 
 
+def test_losses_of_several_stages_are_not_compared(tmp_path: Path) -> None:
+    stages = [{**row, "stage": 0.0, "loss": 0.1} for row in ROWS] + [{**row, "stage": 1.0} for row in ROWS]
+    found = checklist.during(stages, tmp_path)["Loss decreasing"]
+    assert found == (True, "0.75 in the first tenth of the last stage, 0.0513 in the last")
+
+
 @pytest.mark.parametrize(
     ("changes", "item"),
     [

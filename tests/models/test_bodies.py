@@ -84,6 +84,14 @@ def mixed(rows: int = 4) -> Batch[Tensor]:
     return Batch(obs, actions, torch.zeros(rows, 3, dtype=torch.bool), torch.ones(rows))
 
 
+def rows_of(batch: Batch[Tensor], number: int, spec: RobotSpec) -> tuple[Tensor, Observation[Tensor]]:
+    """Return the rows of one body, and what it would see there by itself."""
+    rows = torch.arange(number, batch.num_rows, 2)
+    images = {name: batch.obs.images[name][rows] for name in spec.cameras}
+    state = batch.obs.state[rows][..., : spec.state_size]
+    return rows, Observation[Tensor](images, state, ("go left",) * len(rows))
+
+
 def test_values_of_one_name_and_unit_share_a_place_and_others_have_their_own() -> None:
     joint = joint_spec((ARM, CRANE))
     assert joint.state == ("x [m]", "y", "turn", "x [mm]")
@@ -99,12 +107,7 @@ def test_a_body_acts_as_it_learned_in_the_mixture(head: str) -> None:
     policy, batch = policy_of_two(head), mixed()
     whole = policy.encode(batch.obs).features.tokens
     for number, spec in enumerate((ARM, CRANE)):
-        rows = torch.arange(number, 4, 2)
-        alone = Observation[Tensor](
-            images={name: batch.obs.images[name][rows] for name in spec.cameras},
-            state=batch.obs.state[rows][..., : spec.state_size],
-            instruction=("go left",) * 2,
-        )
+        rows, alone = rows_of(batch, number, spec)
         one = policy.act_as(spec.embodiment)
         torch.testing.assert_close(one.encode(alone).features.tokens, whole[rows])
         chunk = one.select_action(seen_by(spec, 2))
@@ -131,12 +134,7 @@ def test_it_learns_what_each_body_does(head: str) -> None:
     policy.eval()
     torch.manual_seed(0)
     for number, spec in enumerate((ARM, CRANE)):
-        rows = batch.obs.context[BODY].numpy() == number
-        obs = NumpyObservation(
-            images={name: batch.obs.images[name].numpy()[rows] for name in spec.cameras},
-            state=batch.obs.state.numpy()[rows][..., : spec.state_size],
-            instruction=("go left",) * 4,
-        )
+        obs = rows_of(batch, number, spec)[1].map(lambda array: array.numpy())
         missed = np.abs(policy.act_as(number).predict_action_chunk(obs) - wanted[number].numpy()).mean()
         assert missed < 0.6  # the two differ by 1.7
 
@@ -240,13 +238,8 @@ def test_a_body_remembers_what_it_executed_as_it_learned_in_the_mixture() -> Non
     whole = policy.encode(obs).features.tokens
     assert not torch.allclose(whole, policy.encode(dataclasses.replace(obs, prev_actions=before + 1)).features.tokens)
     for number, spec in enumerate((ARM, CRANE)):
-        rows = torch.arange(number, 4, 2)
-        alone = Observation[Tensor](
-            images={name: batch.obs.images[name][rows] for name in spec.cameras},
-            state=batch.obs.state[rows][..., : spec.state_size],
-            instruction=("go left",) * 2,
-            prev_actions=before[rows],
-        )
+        rows, alone = rows_of(batch, number, spec)
+        alone = dataclasses.replace(alone, prev_actions=before[rows])
         one = policy.act_as(spec.embodiment)
         torch.testing.assert_close(one.encode(alone).features.tokens, whole[rows])
         assert one.select_action(seen_by(spec, 2)).shape == (2, 3)

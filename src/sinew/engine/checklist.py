@@ -61,7 +61,7 @@ def during(rows: Sequence[Mapping[str, Any]], checkpoints: Path) -> Ticks:
     saved = sorted(int(path.name) for path in checkpoints.glob("*") if path.name.isdigit())
     kept = ", ".join(map(str, saved)) or "none yet"
     return {
-        "Loss decreasing": _loss(losses),
+        "Loss decreasing": _loss(rows),
         "No NaN values": (not skipped and bool(rows), f"{skipped} updates skipped in {len(losses)} logged stretches"),
         "GPU more than 80 % utilised": _utilised(rows),
         "Checkpoints saving": (bool(saved), f"after update {kept}"),
@@ -77,12 +77,16 @@ def after(*, best: str, num_results: int, incidents: Sequence[object]) -> Ticks:
     }
 
 
-def _loss(losses: list[float]) -> tuple[bool, str]:
+def _loss(rows: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
+    """Compare losses of the last stage, where there are several: each has a loss of its own."""
+    stage = rows[-1].get("stage") if rows else None
+    losses = [float(row["loss"]) for row in rows if row.get("loss") is not None and row.get("stage") == stage]
+    where = "" if stage is None else " of the last stage"
     if len(losses) < 2:
-        return False, "too few rows to tell"
+        return False, f"too few rows{where} to tell"
     part = max(1, len(losses) // SHARE)
     first, last = sum(losses[:part]) / part, sum(losses[-part:]) / part
-    return last < first, f"{first:.3g} in the first tenth, {last:.3g} in the last"
+    return last < first, f"{first:.3g} in the first tenth{where}, {last:.3g} in the last"
 
 
 def _utilised(rows: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:

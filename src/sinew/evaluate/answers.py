@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,14 +109,25 @@ class Marks:
         Raises:
             DataError: another version, or damaged.
         """
-        content = read_json(path)
-        if content.get("schema_version") != VERSION:
-            raise DataError(f"{path}: schema {content.get('schema_version')}, this sinew reads {VERSION}.")
-        try:
+        with kept_in(path, VERSION) as content:
             seen, blank, blind = (tuple(Mark(**row) for row in content[name]) for name in ("seen", "blank", "blind"))
             return cls(seen, blank, blind, content["loss"])
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{path}: damaged ({error}). Measure again.") from error
+
+
+@contextmanager
+def kept_in(path: Path, version: int) -> Generator[Any]:
+    """Yield the content of a file of marks of that version; what fails in reading it is an error of that file.
+
+    Raises:
+        DataError: another version, or damaged.
+    """
+    content = read_json(path)
+    try:
+        if content["schema_version"] != version:
+            raise DataError(f"{path}: schema {content['schema_version']}, this sinew reads {version}.")
+        yield content
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: damaged ({error}). Measure again.") from error
 
 
 def sit(exam: Exam, answer: Answerer, *, captions: bool = True, batch: int = 100) -> tuple[Mark, ...]:

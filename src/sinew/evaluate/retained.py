@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sinew.core.errors import DataError
-from sinew.core.files import read_json, write_json
-from sinew.evaluate.answers import CAPTION, Exam, Mark
+from sinew.core.files import write_json
+from sinew.evaluate.answers import CAPTION, Exam, Mark, kept_in
 
 VERSION = 1
 CLEAR = 0.1
@@ -93,15 +93,10 @@ class Retention:
         Raises:
             DataError: another version, or damaged.
         """
-        content = read_json(path)
-        if content.get("schema_version") != VERSION:
-            raise DataError(f"{path}: schema {content.get('schema_version')}, this sinew reads {VERSION}.")
-        try:
+        with kept_in(path, VERSION) as content:
             before, after = (tuple(Mark(**row) for row in content[name]) for name in ("before", "after"))
             chance = tuple((str(kind), str(group), float(share)) for kind, group, share in content["chance"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: damaged ({error}). Measure again.") from error
-        return cls(before, chance, after)
+            return cls(before, chance, after)
 
 
 def chances(exam: Exam) -> tuple[tuple[str, str, float], ...]:

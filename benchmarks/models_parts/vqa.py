@@ -195,17 +195,36 @@ def chain_rows(paths: Sequence[Path]) -> list[Row]:
     found.append(row("captions kept: things named rightly", captions, 0.9, count))
     slowest = max(map(seconds_of, paths))
     found.append(
-        Row("CPU time of all stages, slowest seed", round(slowest), "s", f"<= {SECONDS_MOST}", slowest <= SECONDS_MOST)
+        Row(
+            "CPU time of all stages, slowest seed",
+            round(slowest),
+            "s",
+            f"<= {SECONDS_MOST}",
+            slowest <= SECONDS_MOST,
+            command=COMMAND,
+        )
     )
     exact = min(exact_after_reading(path) for path in paths)
     found.append(
-        Row("captions without a mistake after 0a, worst seed", round(exact, 4), "share, told the truth so far")
+        Row(
+            "captions without a mistake after 0a, worst seed",
+            round(exact, 4),
+            "share, told the truth so far",
+            command=COMMAND,
+        )
     )
     blank, blind = ({mark.kind: mark.rate for mark in by_kind(marks(paths, which))} for which in ("blank", "blind"))
     for kind, rate in blank.items():
         gap = abs(rate - blind[kind])
         found.append(
-            Row(f"blank image against a blind model, {kind}", round(gap, 4), "difference", "<= 0.07", gap <= 0.07)
+            Row(
+                f"blank image against a blind model, {kind}",
+                round(gap, 4),
+                "difference",
+                "<= 0.07",
+                gap <= 0.07,
+                command=COMMAND,
+            )
         )
     unseen = marks(paths, split="pairs")
     return found + [row(f"unseen pair, {mark.kind}, {mark.group}", mark, None, count) for mark in unseen]

@@ -23,7 +23,7 @@ STILL = {"network.language": 0.0, "network.vision": 0.0, "network.project": 0.0}
 def preset(size: Size = "small") -> RunConfig:
     """Give a vision-language model a body in three stages: align, co-train with conversations, specialise.
 
-    Expected: success and kept answers are in docs/cotraining.md; size large names hub ids and was not run.
+    Expected: not known: --quick ran to its report, no size ran at its full length; see docs/cotraining.md.
     Time: about 30 CPU-minutes at size small by estimate; `--init RUN` of sinew train vlm leaves out the first part.
     """
     return pretrained() if size == "large" else from_nothing(size)

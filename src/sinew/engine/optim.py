@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sinew.core.config import to_dict
 from sinew.core.errors import ConfigError
 from sinew.core.launch import launched
+from sinew.engine.adamw import FusedAdamW
 from sinew.engine.config import OptimConfig
 from sinew.engine.distributed import world
 from sinew.engine.parallel import check_precision, share
@@ -82,8 +83,7 @@ class Optim:
         self._factors: list[float] = [group.pop("factor") for group in groups]
         device = self.parameters[0].device
         fused = device.type in {"cpu", "cuda"}
-        self.adamw = torch.optim.AdamW(groups, lr=config.lr, fused=fused, foreach=False if fused else None)
-        self.fused = fused
+        self.adamw = FusedAdamW(groups, config.lr) if fused else torch.optim.AdamW(groups, lr=config.lr)
         self.stepper = self.sharing.stepper(self.adamw, config)
         self.waits = device.type not in {"cuda", "meta"}
         """Whether the host looks at the gradient norm before stepping, which costs nothing on a CPU."""
@@ -213,11 +213,10 @@ class Optim:
             shrunk = torch.ones_like(norm) if self._shrunk is None else self._shrunk
             self.stepper.step(gradients, shrunk.masked_fill(self._bad > 0, math.nan))
             return
-        if self.fused:
-            # GradScaler's protocol: the fused kernel divides by grad_scale and does nothing where found_inf is 1.
-            vars(self.adamw)["grad_scale"] = self._shrunk
-            vars(self.adamw)["found_inf"] = None if self.waits else self._bad
-        elif self._shrunk is not None:
+        if isinstance(self.adamw, FusedAdamW):
+            self.adamw.apply(self._shrunk, None if self.waits else self._bad)
+            return
+        if self._shrunk is not None:
             torch._foreach_div_(gradients, self._shrunk)  # pyright: ignore
         self.adamw.step()
 

@@ -68,7 +68,9 @@ class Whole:
 
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """Return their norm; as every rank has the same ones, it need not ask the others."""
-        return torch.nn.utils.get_total_norm(gradients)
+        if len({gradient.device for gradient in gradients}) != 1:
+            return torch.nn.utils.get_total_norm(gradients)
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # noqa: SLF001  # pyright: ignore
 
     def stepper(self, adamw: torch.optim.AdamW, config: OptimConfig) -> None:
         """Return nobody: AdamW itself steps."""

@@ -92,3 +92,13 @@ def test_time_for_something_else_is_left_out() -> None:
     time.sleep(0.05)
     window.left_out(0.05)
     assert window.close({})["samples_per_s"] > 10 / 0.05
+
+
+def test_a_row_tells_the_cpu_time_since_the_last_one() -> None:
+    window = Window()
+    time.sleep(0.2)
+    assert window.close({})["cpu_s"] < 0.1  # sleeping takes none
+    began = time.process_time()
+    while time.process_time() - began < 0.1:
+        pass
+    assert window.close({})["cpu_s"] >= 0.1

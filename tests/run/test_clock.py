@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sinew.run.clock import Clock, cpu_seconds
+from sinew.core.machine import cpu_seconds
+from sinew.run.clock import Clock
 
 
 def burn(seconds: float) -> None:

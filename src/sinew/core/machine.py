@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import multiprocessing
 import os
 import platform
 import re
@@ -72,6 +73,22 @@ def process_bytes(what: str = "VmRSS") -> int:
     """Return the memory that this process holds, or with "VmHWM" the most it ever held [bytes]; 0 when unknown."""
     match = re.search(rf"^{what}:\s+(\d+) kB", _read("/proc/self/status"), re.MULTILINE)
     return int(match[1]) * 1024 if match else 0
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process, of its finished children and of those that still work [s]."""
+    times = os.times()
+    finished = times.user + times.system + times.children_user + times.children_system
+    return finished + sum(_cpu_of(child.pid) for child in multiprocessing.active_children())
+
+
+def _cpu_of(process: int | None) -> float:
+    """Return the CPU time of another process, 0 where the system does not tell [s]."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def power_limits() -> tuple[float, ...]:

@@ -21,6 +21,7 @@ OTHER = frozenset(
         "update",
         "samples_per_s",
         "elapsed_s",
+        "cpu_s",
         "skipped",
         "spikes",
         "data_share",

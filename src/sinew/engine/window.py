@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sinew.core.machine import cpu_seconds
 from sinew.core.types import Metrics, Sized
 
 BatchT = TypeVar("BatchT", bound=Sized)
@@ -36,6 +37,7 @@ class Window:
         """Begin anew, from now on."""
         self._since = time.perf_counter()
         self._rows, self._data_s = 0, 0.0
+        self._cpu_since = cpu_seconds()
         self._metrics.clear()
         self._tasks.clear()
 
@@ -70,6 +72,7 @@ class Window:
         took = max(now - self._since, 1e-9)
         found["samples_per_s"] = self._rows / took
         found["data_share"] = min(1.0, self._data_s / took)
+        found["cpu_s"] = cpu_seconds() - self._cpu_since
         found["device_share"] = min(1.0, (now - began) / took)
         if 1 < len(self._tasks) <= MOST_TASKS:
             total = self._tasks.total()

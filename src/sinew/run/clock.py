@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sinew.core.files import read_json, write_json
+from sinew.core.machine import cpu_seconds
 
 
 class Clock:
@@ -44,19 +43,3 @@ class Clock:
     def cpu_s(self) -> float:
         """CPU time of all phases [s]."""
         return sum(phase["cpu_s"] for phase in self.phases.values())
-
-
-def cpu_seconds() -> float:
-    """Return the CPU time of this process, of its finished children and of those that still work [s]."""
-    times = os.times()
-    finished = times.user + times.system + times.children_user + times.children_system
-    return finished + sum(_cpu_of(child.pid) for child in multiprocessing.active_children())
-
-
-def _cpu_of(process: int | None) -> float:
-    """Return the CPU time of another process, 0 where the system does not tell [s]."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import statistics
 import tempfile
@@ -24,6 +23,8 @@ from sinew.deploy.infer import VLAInferenceEngine
 from sinew.deploy.load import checkpoint_of
 from sinew.deploy.onnx import export_onnx
 from sinew.deploy.parity import BATCHES, compare_policies, random_observation
+from sinew.evaluate import summary
+from sinew.evaluate.rates import ALL, find, rates
 from sinew.models.config import HEADS, PolicyConfig, TokenVisionConfig
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
@@ -54,15 +55,17 @@ def rows(quick: bool) -> Iterator[Row]:  # noqa: FBT001  (the signature that all
 
 
 def trained_runs() -> dict[str, Path]:
-    """Return a finished run in a world for each action head that one was trained with, the first run's first."""
-    found: dict[str, Path] = {}
-    for run in [run for pattern in ("first_run/*", "*", "*/*") for run in sorted(RUNS.glob(pattern))]:
-        if not (run / "state.json").exists() or json.loads((run / "state.json").read_text())["phase"] != "done":
+    """Return, for each action head that one was trained with, the finished run in a world that succeeds most."""
+    found: dict[str, tuple[float, Path]] = {}
+    for run in [run for pattern in ("*", "*/*") for run in sorted(RUNS.glob(pattern))]:
+        if not (run / "evaluation.json").exists():
             continue
         config = load(RunConfig, run / "config.json")
-        if config.env is not None:
-            found.setdefault(config.policy.head.kind, run)
-    return found
+        rate = find(rates([summary.load(run / "evaluation.json").cells]), ALL)
+        if config.env is not None and rate is not None:
+            kind = config.policy.head.kind
+            found[kind] = max(found.get(kind, (-1.0, run)), (rate.rate, run))
+    return {kind: run for kind, (_, run) in found.items()}
 
 
 def train_briefly(kind: str) -> Path:

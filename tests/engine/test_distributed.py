@@ -15,15 +15,18 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import sinew.core
 from engine.two_ranks import BAD_UPDATE, keep, train, train_rounds
 from recipes.line_world import demonstrations
 from sinew.core.errors import ConfigError
 from sinew.data.store import Store
+from sinew.engine import distributed
 from sinew.engine.codec import read_tree
-from sinew.engine.distributed import Vote, World, joined, world
+from sinew.engine.distributed import Vote, World, by_itself, joined, world
+from sinew.engine.parallel import share
+from sinew.engine.replicas import Whole
 from sinew.engine.track import read_rows
 
 KINDS = ("ddp", "fsdp2")
@@ -180,3 +183,21 @@ def test_ranks_that_disagree_are_refused_with_both_sides(together: Path) -> None
 
 def test_a_loss_made_past_the_ranks_is_refused(together: Path) -> None:
     assert "Linear: its loss was not made through Optim.call" in (together / "past.txt").read_text()
+
+
+def test_a_process_by_itself_has_its_share_of_rows_and_jobs_and_nobody_to_ask() -> None:
+    with by_itself() as outside:
+        assert outside == 1
+        assert world().rows([1, 2, 3]) == [1, 2, 3]
+    token = distributed._parts.set(4)
+    try:
+        ranks = world()
+        assert ranks.alone
+        assert ranks.rows(list(range(8))) == [0, 1]
+        assert [job for job in ranks.waves(list(range(8)), lambda jobs: jobs) if job is not None] == [0, 4]
+        assert isinstance(share(nn.Linear(1, 1), "fsdp2"), Whole)
+        with pytest.raises(ConfigError, match="4 processes share a batch of 3 rows"):
+            ranks.rows([1, 2, 3])
+    finally:
+        distributed._parts.reset(token)
+    assert world() == World()

@@ -13,10 +13,11 @@ from engine.test_forecast import MEMORY
 from engine.test_runcard import FORECAST
 from engine.tiny import LOOP, Fit, same, train, weights
 from sinew.core.errors import ConfigError
+from sinew.core.launch import Launch
 from sinew.core.rundir import RunDir
 from sinew.engine import preflight
-from sinew.engine.config import CostConfig
-from sinew.engine.forecast import Stop
+from sinew.engine.config import CostConfig, Parallel
+from sinew.engine.forecast import Cost, Disk, Forecast, Memory, Stop, Time
 from sinew.engine.preflight import Waits
 
 RATES = CostConfig(watts=100.0, per_kwh=0.5)
@@ -91,3 +92,22 @@ def test_large_parts_are_listed_by_their_own_parts() -> None:
         ("policy.network.words", 60, 0),
         ("policy.head", 0, 8),
     ]
+
+
+@pytest.mark.parametrize(("parallel", "weights", "kept"), [("ddp", 100, 300), ("zero2", 100, 75), ("fsdp2", 25, 75)])
+def test_each_of_several_processes_holds_its_part_and_counts_all_rows(
+    monkeypatch: pytest.MonkeyPatch, parallel: Parallel, weights: int, kept: int
+) -> None:
+    monkeypatch.setattr(preflight, "launched", lambda: Launch(0, 4, 0, 2))
+    alone = Forecast(
+        Memory("cpu", 0, 100, 300, 800, 8, rows=8, row=100.0, available=2000, measured_rows=8),
+        Time(10, 0.1),
+        Disk({}, 1),
+        Cost(),
+    )
+    each = preflight.of_each(alone, 4, parallel).memory
+    assert (each.weights, each.kept, each.available) == (weights, kept, 1000)
+    assert (each.rows, each.measured_rows) == (32, 32)
+    assert not each.fits
+    fitting = dataclasses.replace(each, rows=each.largest_batch, step=round(each.row * each.largest_batch))
+    assert fitting.needed <= 1000

@@ -7,6 +7,7 @@ import socket
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -36,10 +37,12 @@ class World:
     Attributes:
         rank: of this process; 0 is the one that writes and prints.
         size: processes in all.
+        parts: into which batches and jobs are cut; more than ``size`` where one process rehearses for several.
     """
 
     rank: int = 0
     size: int = 1
+    parts: int = 1
 
     @property
     def is_main(self) -> bool:
@@ -57,14 +60,15 @@ class World:
         Raises:
             ConfigError: there are fewer rows than ranks.
         """
-        if self.alone:
+        parts = max(self.size, self.parts)
+        if parts == 1:
             return rows
         count = len(rows)  # type: ignore[arg-type]
-        if count < self.size:
+        if count < parts:
             raise ConfigError(
-                f"{self.size} processes share a batch of {count} rows: each needs one. Raise the batch, or start fewer."
+                f"{parts} processes share a batch of {count} rows: each needs one. Raise the batch, or start fewer."
             )
-        return rows[count * self.rank // self.size : count * (self.rank + 1) // self.size]  # type: ignore[index]
+        return rows[count * self.rank // parts : count * (self.rank + 1) // parts]  # type: ignore[index]
 
     def seed(self, *numbers: int) -> int:
         """Return ``rng.mix`` of the numbers, another one on every rank; on rank 0 as if it were alone."""
@@ -123,8 +127,9 @@ class World:
         Yields:
             A result, or None where there are no more for this rank but there are for others.
         """
-        results = iter(run(jobs[self.rank :: self.size]))
-        for _ in range(-(-len(jobs) // self.size)):
+        parts = max(self.size, self.parts)
+        results = iter(run(jobs[self.rank :: parts]))
+        for _ in range(-(-len(jobs) // parts)):
             yield next(results, None)
 
     def require_same(self, what: str, value: object) -> None:
@@ -176,7 +181,27 @@ def in_turn(job: Callable[[], T]) -> T:
 
 def world() -> World:
     """Return this process among those that have joined."""
-    return World(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else World()
+    parts = _parts.get()
+    if parts or not dist.is_initialized():
+        return World(parts=parts or 1)
+    return World(dist.get_rank(), dist.get_world_size())
+
+
+@contextmanager
+def by_itself() -> Generator[int]:
+    """Inside, this process is alone, with what is its share of every batch outside; yields how many there are outside.
+
+    So it can rehearse what it will do among the others, who need not know. What is built inside must not live on.
+    """
+    size = world().size
+    token = _parts.set(size)
+    try:
+        yield size
+    finally:
+        _parts.reset(token)
+
+
+_parts: ContextVar[int] = ContextVar("parts", default=0)
 
 
 @contextmanager

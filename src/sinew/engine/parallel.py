@@ -19,7 +19,7 @@ def share(module: nn.Module, parallel: Parallel | None) -> Sharing:
         ConfigError: shards are asked for and there is nobody to share with, or the launcher was told something else.
     """
     parallel = agreed(launched(), parallel)
-    if parallel in (None, "ddp"):
+    if parallel in (None, "ddp") or world().parts > 1:  # who rehearses for several has all of it
         return Whole(module)
     if world().alone:
         raise ConfigError(

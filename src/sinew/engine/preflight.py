@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import gc
 import os
 import tempfile
@@ -17,11 +18,12 @@ from torch import nn
 from sinew.core.config import from_dict, to_dict
 from sinew.core.errors import ConfigError, SinewError
 from sinew.core.files import read_json, write_json
+from sinew.core.launch import launched
 from sinew.core.machine import free_disk, free_memory, power_limits, process_bytes
 from sinew.core.rundir import RunDir
 from sinew.core.types import Recipe
 from sinew.engine import rng
-from sinew.engine.config import CostConfig, LoopConfig
+from sinew.engine.config import CostConfig, LoopConfig, Parallel
 from sinew.engine.forecast import Cost, Disk, Forecast, Memory, Stop, Time, size
 from sinew.engine.rehearsal import Rehearsal, device_of, rehearse
 from sinew.engine.speed import matmul_peak, precision_of
@@ -106,10 +108,38 @@ def foresee(
     )
 
 
+def of_each(forecast: Forecast, processes: int, parallel: Parallel | None) -> Forecast:
+    """Return what each of several processes takes, given what one took that rehearsed its share of a batch by itself.
+
+    What they tell each other takes time that was not measured. Shards are counted as even, and the layers that are
+    gathered for a moment not at all.
+
+    Args:
+        forecast: of the rehearsal.
+        processes: that train.
+        parallel: how they share the weights.
+    """
+    memory = forecast.memory
+    weights = processes if parallel in ("fsdp2", "zero3") else 1
+    kept = processes if parallel in ("fsdp2", "zero2", "zero3") else 1
+    sharing = launched().local_size if memory.device == "cpu" else 1
+    memory = dataclasses.replace(
+        memory,
+        device=f"{memory.device}, each of {processes} processes",
+        weights=memory.weights // weights,
+        kept=memory.kept // kept,
+        rows=memory.rows * processes,  # of the whole batch, as settings count them
+        row=memory.row / processes,
+        measured_rows=memory.measured_rows * processes,
+        available=memory.available // sharing,
+    )
+    return dataclasses.replace(forecast, memory=memory)
+
+
 def unrehearsed(
     module: nn.Module, loop: LoopConfig, *, averaged: bool, cost: CostConfig, place: Path, name: str = "policy"
 ) -> Forecast:
-    """Return what is known without a rehearsal: where several processes train, whose updates need all, or stages.
+    """Return what is known without a rehearsal, where stages are rehearsed by themselves.
 
     Args:
         module: what is trained; may be on the meta device.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from sinew.core.launch import launched
 from sinew.core.machine import free_disk
 from sinew.core.rundir import RunDir
 from sinew.data.config import IngestConfig
@@ -21,9 +22,10 @@ from sinew.data.quality.findings import REMEDIES, Finding
 from sinew.data.stats import statistics
 from sinew.data.store import Store
 from sinew.engine import preflight, risks, runcard
-from sinew.engine.distributed import world
+from sinew.engine.distributed import by_itself, world
 from sinew.engine.eta import Eta
 from sinew.engine.forecast import Forecast
+from sinew.engine.parallel import agreed
 from sinew.engine.preflight import Waits, require_fit, require_states
 from sinew.engine.progress import Progress
 from sinew.engine.risks import Risk
@@ -140,13 +142,11 @@ def progress_of(config: RunConfig, foreseen: Forecast | None) -> Progress:
 
 def _foreseen(flight: Flight, rundir: RunDir) -> Forecast:
     config = flight.config
-    if world().alone:
-        return preflight.foresee(
+    with by_itself() as processes:
+        found = preflight.foresee(
             flight.build, config.loop, waits=lambda recipe, _: flight.waits(recipe), cost=config.cost, place=rundir.path
         )
-    averaged = config.optim.ema > 0
-    policy = _imagined(config, flight.spec)
-    return preflight.unrehearsed(policy, config.loop, averaged=averaged, cost=config.cost, place=rundir.path)
+    return found if processes == 1 else preflight.of_each(found, processes, agreed(launched(), config.optim.parallel))
 
 
 def gist(found: runcard.Plan) -> Iterator[str]:

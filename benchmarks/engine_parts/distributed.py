@@ -39,7 +39,7 @@ def rows(quick: bool) -> Iterator[Row]:  # noqa: FBT001  (asked of every part)
         single = run(place / "single", store, "none")
         yield from against_one(place, store, single)
         yield of_four(place, store)
-        for parallel in ("ddp", "fsdp2"):
+        for parallel in ("ddp", "fsdp2", "zero3"):
             yield killed(place, store, parallel, kills=1 if quick else KILLS)
         for parallel in ("ddp", "fsdp2", "zero3"):
             yield bad_row(place, store, parallel)

@@ -18,6 +18,7 @@ from torch import nn
 from sinew.core.config import from_dict, to_dict
 from sinew.core.errors import ConfigError, SinewError
 from sinew.core.files import read_json, write_json
+from sinew.core.heap import keep_freed_memory
 from sinew.core.launch import launched
 from sinew.core.machine import free_disk, free_memory, power_limits, process_bytes
 from sinew.core.rundir import RunDir
@@ -75,6 +76,7 @@ def foresee(
     Raises:
         ConfigError: it cannot fit in memory.
     """
+    keep_freed_memory()
     available, before = _available(None), process_bytes()
     with rng.kept(), tempfile.TemporaryDirectory(prefix="sinew-preflight-") as scratch:
         rundir = RunDir(Path(scratch))

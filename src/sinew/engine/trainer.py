@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from torch import Tensor, nn
 
 from sinew.core.errors import CheckpointError
+from sinew.core.heap import keep_freed_memory
 from sinew.core.rundir import RunDir, compare
 from sinew.core.types import Cursor, Recipe, Sized
 from sinew.engine import rng
@@ -123,6 +124,7 @@ class Trainer(Generic[BatchT]):
             CheckpointError: the saved state does not fit this recipe.
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
+        keep_freed_memory()
         self.resume()
         vote = Vote(self.ranks)
         batches = self.recipe.batches(Cursor(self.state.update))

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from sinew.core.errors import TrainingError
+from sinew.core.heap import keep_freed_memory
 from sinew.core.launch import launched
 
 T = TypeVar("T")
@@ -79,6 +80,7 @@ def _start(threads: int) -> None:
         os.environ[name] = str(threads)
     if "torch" in sys.modules:  # else it reads the environment when it is imported
         sys.modules["torch"].set_num_threads(threads)
+    keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

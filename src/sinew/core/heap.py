@@ -9,7 +9,7 @@ from collections.abc import Mapping
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 """Names of glibc's settings, see mallopt(3)."""
 KEPT, LARGEST, STEP = 1 << 30, 32 << 20, 64 << 20
-"""Bytes that stay with the process though they are free, of the largest piece among them, and by which its heap grows."""
+"""Bytes that stay though they are free, of the largest piece among them, and by which the heap grows."""
 
 
 def keep_freed_memory(environment: Mapping[str, str] | None = None) -> bool:

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from sinew.engine.adamw import FusedAdamW
 
@@ -81,3 +82,17 @@ def test_parameters_of_two_kinds_in_a_group_are_sorted_by_torch() -> None:
         mixed[1](mixed[0](torch.ones(1, 2)).to(torch.bfloat16)).sum().backward()
         step(optim)
     assert all(not torch.equal(old, new) for old, new in zip(before, mixed.parameters(), strict=True))
+
+
+def test_who_listens_to_every_optimisers_steps_hears_all_of_them() -> None:
+    heard: list[object] = []
+    handle = register_optimizer_step_post_hook(lambda optim, *_: heard.append(optim))
+    try:
+        module = network()
+        optim = optimisers(module, fused=True)
+        for _ in range(3):
+            module(torch.ones(1, 3)).sum().backward()
+            step(optim)
+    finally:
+        handle.remove()
+    assert heard == [optim] * 3

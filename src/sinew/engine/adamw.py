@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import _global_optimizer_post_hooks as hooks  # pyright: ignore
 
 
 @dataclass
@@ -60,6 +61,8 @@ class FusedAdamW(torch.optim.AdamW):
             for group, columns in zip(self.param_groups, self._columns, strict=True):
                 if columns is not None and columns.parameters:
                     _step(group, columns, shrunk, bad)
+            for hook in list(hooks.values()):  # pyright: ignore
+                hook(self, (), {})
             return
         vars(self)["grad_scale"], vars(self)["found_inf"] = shrunk, bad  # GradScaler's protocol
         self.step()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from sinew.core.heap import keep_freed_memory
 from sinew.core.types import Cursor, Recipe
 from sinew.engine.ledger import Ledger
 from sinew.engine.rehearsal import counted_tokens, device_of, wait
@@ -106,6 +107,7 @@ def measure(recipe: Recipe[Any], *, seconds: float) -> Speed:
         recipe: on the device that trains.
         seconds: of measured updates; at least three are run, after two that warm up.
     """
+    keep_freed_memory()
     device = device_of(recipe)
     batches = recipe.batches(Cursor(0))
     batch = next(batches)

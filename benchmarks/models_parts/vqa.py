@@ -34,6 +34,7 @@ RUNS = ROOT / "runs" / "bench"
 COMMAND = "python benchmarks/models.py --only vqa"
 SEEDS = (0, 1, 2)
 CHAIN, ALONE = "all stages", "1b alone"
+EVERY = ("vision", "projector", "lm")
 BINDING = ("colour", "shape", "colour by side", "shape by side")
 """Kinds that need to know which colour belongs to which shape or place."""
 SECONDS_MOST = 900
@@ -46,7 +47,7 @@ WORDS = 600
 def chains() -> dict[str, tuple[Stage, ...]]:
     """Return the stages of each arm, the last of each to be made as long as the whole chain costs."""
     read, align, answer = stages_of(preset("small"))
-    alike = dataclasses.replace(answer, optim=dataclasses.replace(answer.optim, parts=None))  # nothing to be kept
+    alike = dataclasses.replace(answer, recipe=dataclasses.replace(answer.recipe, parts=EVERY))  # nothing to be kept
     words = dataclasses.replace(answer.recipe, parts=("lm",), sight="words", exchanges="rest")
     questions = dataclasses.replace(answer.recipe, exchanges="rest")
     return {

@@ -167,7 +167,9 @@ def eta_error(path: Path, clock: str) -> float | None:
     times = [row[clock] for row in rows]
     if clock == "cpu_s":
         times = list(itertools.accumulate(times))
-    if isinstance(config.recipe, GrpoConfig) or config.env is None or config.stages:
+    if config.stages:
+        eta = of_stages(config, path.with_name("stages.json"))
+    elif isinstance(config.recipe, GrpoConfig) or config.env is None:
         eta = Eta(config.loop.updates)
     else:
         update_s, episode_s = rehearsed(config)
@@ -178,6 +180,19 @@ def eta_error(path: Path, clock: str) -> float | None:
             left = eta.left()
             return None if left is None else (elapsed + left) / times[-1] - 1
     return None
+
+
+def of_stages(config: RunConfig, path: Path) -> Eta:
+    """Return what tells the time of a run in stages, by the rehearsals that it kept itself."""
+    kept = json.loads(path.read_text())["stages"] if path.exists() else []
+    paces = [(one["time"]["updates"], one["time"]["update_s"]) for one in kept]
+    begins = [0, *itertools.accumulate(count for count, _ in paces)]
+    total = sum(count * seconds for count, seconds in paces)
+    return Eta(
+        config.loop.updates,
+        update_s=total / config.loop.updates,
+        paces=[(begin, seconds) for begin, (_, seconds) in zip(begins, paces, strict=False)],
+    )
 
 
 _rehearsed: dict[str, tuple[float, float]] = {}

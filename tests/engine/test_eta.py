@@ -62,3 +62,12 @@ def test_a_slow_checkpoint_says_nothing_of_the_rounds() -> None:
     for update, elapsed in ((50, 5.0), (100, 10.0), (150, 16.0)):
         eta.see(update, elapsed)
     assert eta.left() == pytest.approx(850 * 11.0 / 100 + 2 * 30 * 1.1, rel=0.01)
+
+
+def test_updates_of_a_costlier_stage_count_for_more() -> None:
+    eta = Eta(300, [Stop(250, 5.0, "tryouts")], update_s=0.2, paces=[(0, 0.1), (200, 0.4)])
+    assert eta.left() == pytest.approx(200 * 0.1 + 100 * 0.4 + 5)
+    eta.see(50, 10.0)  # twice as slow as foreseen
+    assert eta.left() == pytest.approx(2 * (150 * 0.1 + 100 * 0.4 + 5))
+    eta.see(210, 50.0)  # across the border: 15 + 4 were foreseen, 38 and the warm first row came
+    assert eta.left() == pytest.approx(90 * 0.4 * 40 / 19 + 5 * 40 / 19)

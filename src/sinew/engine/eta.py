@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sinew.engine.forecast import Stop
 
@@ -21,18 +21,29 @@ class Eta:
     therefore tell nothing of the pace, but of the stops: those to come are taken to deviate as those of their kind that
     were. Until the first one has passed, they are taken to deviate as the updates do.
 
+    Where updates of one stage cost more than those of another, an update counts as often as it costs the mean one.
+
     Args:
         updates: length of the run.
         stops: those foreseen.
-        update_s: what an update was foreseen to take [s]; 0 when unknown.
+        update_s: what an update was foreseen to take, in the mean [s]; 0 when unknown.
+        paces: first update, from 0, of each stage, and what each of its updates was foreseen to take [s].
     """
 
-    def __init__(self, updates: int, stops: Iterable[Stop] = (), *, update_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        updates: int,
+        stops: Iterable[Stop] = (),
+        *,
+        update_s: float = 0.0,
+        paces: Sequence[tuple[int, float]] = (),
+    ) -> None:
         self.updates, self.update_s = updates, update_s
+        self._paces = [(begun, seconds / update_s) for begun, seconds in paces if update_s] or [(0, 1.0)]
         self.stops = sorted(stops, key=lambda stop: stop.update)
         self._at = [stop.update for stop in self.stops]
         self._last = 0, 0.0
-        self._plain: deque[tuple[int, float]] = deque(maxlen=RECENT)
+        self._plain: deque[tuple[float, float]] = deque(maxlen=RECENT)
         self._kinds: dict[str, tuple[float, float]] = {}
         self._warming = True
 
@@ -44,10 +55,10 @@ class Eta:
         self._last = update, elapsed_s
 
     def pace(self) -> float | None:
-        """Return what an update takes now, without stops [s]; None before the first row."""
-        updates = sum(count for count, _ in self._plain)
-        if updates:
-            return sum(seconds for _, seconds in self._plain) / updates
+        """Return what a mean update takes now, without stops [s]; None before the first row."""
+        work = sum(count for count, _ in self._plain)
+        if work:
+            return sum(seconds for _, seconds in self._plain) / work
         return self.update_s or None
 
     def left(self) -> float | None:
@@ -57,21 +68,32 @@ class Eta:
             return None
         update = self._last[0]
         to_come = self.stops[bisect_left(self._at, update) :]
-        return pace * (self.updates - update) + sum(stop.seconds * self._factor(stop.what, pace) for stop in to_come)
+        return pace * self._work(update, self.updates) + sum(
+            stop.seconds * self._factor(stop.what, pace) for stop in to_come
+        )
 
     def _learn(self, begun: int, update: int, seconds: float) -> None:
         within = self.stops[bisect_left(self._at, begun) : bisect_left(self._at, update)]
         foreseen, pace = sum(stop.seconds for stop in within), self.pace()
-        if pace is None or foreseen <= SMALL * pace * (update - begun):
+        work = self._work(begun, update)
+        if pace is None or foreseen <= SMALL * pace * work:
             if self._warming and self._plain:
                 self._plain.clear()  # the first row pays for kernels and caches
                 self._warming = False
-            self._plain.append((update - begun, max(0.0, seconds - foreseen)))
+            self._plain.append((work, max(0.0, seconds - foreseen)))
             return
-        stretched = max(0.0, seconds - pace * (update - begun)) / foreseen
+        stretched = max(0.0, seconds - pace * work) / foreseen
         for stop in within:
             known, spent = self._kinds.get(stop.what, (0.0, 0.0))
             self._kinds[stop.what] = known + stop.seconds, spent + stretched * stop.seconds
+
+    def _work(self, begun: int, update: int) -> float:
+        """Return how many mean updates those from one on, up to another, are."""
+        ends = [start for start, _ in self._paces[1:]] + [self.updates]
+        return sum(
+            max(0, min(update, end) - max(begun, start)) * cost
+            for (start, cost), end in zip(self._paces, ends, strict=True)
+        )
 
     def _factor(self, what: str, pace: float) -> float:
         """Return how much longer stops of a kind take than foreseen."""

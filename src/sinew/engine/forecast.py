@@ -88,11 +88,12 @@ class Time:
 
     Attributes:
         updates: in all.
-        update_s: one of them, its batch included.
+        update_s: one of them, its batch included; the mean where stages differ.
         data_s: the batch alone.
         stops: rounds, tryouts and checkpoints on the way.
         before_s: demonstrations still to be recorded.
         after_s: the measurement at the end.
+        paces: first update, from 0, of each stage, and one of its updates; () where all are alike.
     """
 
     updates: int
@@ -101,6 +102,7 @@ class Time:
     stops: tuple[Stop, ...] = ()
     before_s: float = 0.0
     after_s: float = 0.0
+    paces: tuple[tuple[int, float], ...] = ()
 
     @property
     def stopped_s(self) -> float:

@@ -136,7 +136,7 @@ def progress_of(config: RunConfig, foreseen: Forecast | None) -> Progress:
     if foreseen is None or not foreseen.time.update_s:
         return Progress(updates, console=console)
     time = foreseen.time
-    timer = Eta(updates, time.stops, update_s=time.update_s)
+    timer = Eta(updates, time.stops, update_s=time.update_s, paces=time.paces)
     return Progress(updates, console=console, timer=timer, flops=foreseen.flops, peak_flops=foreseen.peak_flops)
 
 

@@ -140,6 +140,7 @@ def _together(found: Sequence[Forecast], config: RunConfig, rundir: RunDir) -> F
         update_s=sum(one.time.updates * one.time.update_s for one in found) / updates,
         data_s=sum(one.time.updates * one.time.data_s for one in found) / updates,
         stops=tuple(stops),
+        paces=tuple((begun, one.time.update_s) for begun, one in zip(begins, found, strict=True)),
     )
     disk = Disk({"checkpoints": checkpoints}, free_disk(rundir.path))
     return dataclasses.replace(worst, time=time, disk=disk, parts=found[-1].parts, flops=0.0)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sinew.core.types import Batch, NumpyObservation
 from sinew.models.config import FUSIONS, HEADS, LANGUAGE, PREVIOUS, PROJECTORS, VISION, GroundingConfig, PolicyConfig
-from sinew.models.encoder_config import CAUSAL, TEXT_ENCODERS, ResnetSizes, TextSizes, VitSizes
+from sinew.models.encoder_config import CAUSAL, ENCODERS, TEXT_ENCODERS, ResnetSizes, TextSizes, VitSizes
 from sinew.models.policy import VLAPolicy
 from sinew.models.text_encoders import tokenizer_of
 from sinew.models.visuomotor_config import VISUOMOTOR
@@ -53,6 +53,13 @@ UNFIT = {
         for name in LANGUAGE
         if name not in CAUSAL
     },
+    **{frozenset({("fusion", "prefix"), ("projector", name)}): "projects by itself" for name in PROJECTORS},
+    **{
+        frozenset({("fusion", "prefix"), (part, name)}): "read by a causal language model and looks through an encoder"
+        for part, known in (("language", (LANGUAGE, CAUSAL)), ("vision", (VISION, ENCODERS)))
+        for name in known[0]
+        if name not in known[1]
+    },
 }
 """Pairs that are refused, and what is said."""
 TINY: Mapping[str, Any] = {
@@ -69,7 +76,7 @@ Combination = Mapping[str, str]
 def config_of(combination: Combination) -> PolicyConfig:
     """Return a tiny policy of these parts, with a point to find."""
     parts = {part: None if name == NONE else tiny(KINDS[part][name]) for part, name in combination.items()}
-    point = GroundingConfig(points=() if combination["fusion"] in VISUOMOTOR else (("goal", 1),))
+    point = GroundingConfig(points=() if combination["fusion"] in {*VISUOMOTOR, "prefix"} else (("goal", 1),))
     return PolicyConfig(**cast("Any", parts), grounding=point, width=16, horizon=4, history=2, execute=2)
 
 

@@ -21,8 +21,9 @@ from sinew.deploy.infer import VLAInferenceEngine
 from sinew.deploy.onnx import export_onnx
 from sinew.deploy.parity import compare_policies
 from sinew.models.config import HEADS, PolicyConfig
-from sinew.models.encoder_config import BertConfig
-from sinew.models.heads.config import DiffusionHeadConfig
+from sinew.models.encoder_config import BertConfig, LlamaConfig
+from sinew.models.heads.config import DiffusionHeadConfig, FlowHeadConfig
+from sinew.models.interleaved_config import InterleavedConfig
 from toy import ToyConfig
 from toy_policy import Export, look, tiny_policy
 
@@ -112,8 +113,10 @@ def test_a_policy_without_statistics_is_refused(tmp_path: Path) -> None:
     [
         (PolicyConfig(head=DiffusionHeadConfig(before=1)), "draws steps before now"),
         (PolicyConfig(head=DiffusionHeadConfig(eta=1.0)), "draws at every step"),
+        (PolicyConfig(head=FlowHeadConfig(interleaved=InterleavedConfig(padded=32))), "noise of more values"),
+        (PolicyConfig(language=LlamaConfig(ending="\n")), "an ending behind every instruction"),
     ],
-    ids=["before", "eta"],
+    ids=["before", "eta", "padded", "ending"],
 )
 def test_what_would_act_otherwise_in_a_graph_is_refused_with_what_works(config: PolicyConfig, reason: str) -> None:
     with pytest.raises(ConfigError, match=f"{reason}.*sinew serve, sinew run"):

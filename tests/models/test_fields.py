@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from sinew.core.errors import ConfigError
 from sinew.core.types import Batch, Features, RobotSpec
-from sinew.models.fields import FieldSizes, build_field, rotate
+from sinew.models.fields import FieldSizes, build_field
 from sinew.models.heads.config import ONE_TOKEN, CacheLayout, FeatureLayout, FlowHeadConfig
+from sinew.models.rotary import rotate
 
 Draw = Callable[..., Batch[Tensor]]
 CACHE = CacheLayout(layers=2, heads=2, size=8, rope=10_000.0)
@@ -26,7 +28,7 @@ def language_model(tokens: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
     )
 
 
-@pytest.mark.parametrize("expert", ["cross", "joint"])
+@pytest.mark.parametrize("expert", ["cross", "joint", "interleaved"])
 def test_tokens_that_are_masked_out_change_nothing(expert: str) -> None:
     torch.manual_seed(0)
     field = build_field(expert, FieldSizes(8, 3, 2, 32, 2), JOINT)  # type: ignore[arg-type]
@@ -43,11 +45,12 @@ def test_tokens_that_are_masked_out_change_nothing(expert: str) -> None:
 
 
 @pytest.mark.parametrize("insulate", [True, False])
+@pytest.mark.parametrize("expert", ["joint", "interleaved"])
 def test_insulation_keeps_every_gradient_from_what_made_the_features(
-    two_cameras: RobotSpec, batch: Draw, insulate: bool
+    two_cameras: RobotSpec, batch: Draw, insulate: bool, expert: Literal["joint", "interleaved"]
 ) -> None:
     torch.manual_seed(0)
-    config = FlowHeadConfig(width=32, steps=2, expert="joint", insulate=insulate)
+    config = FlowHeadConfig(width=32, steps=2, expert=expert, insulate=insulate)
     head = config.build(8, 3, two_cameras, JOINT)
     weight = torch.nn.Parameter(torch.eye(8))
     tokens = torch.randn(6, 4, 8) @ weight
@@ -70,13 +73,15 @@ def test_rotation_leaves_what_depends_on_the_distance_alone() -> None:
     assert not torch.isclose(product(5, 3), product(5, 4))
 
 
-def test_a_joint_expert_without_a_language_model_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"--policy\.fusion\.kind lm"):
-        build_field("joint", FieldSizes(8, 3, 2, 32, 2), ONE_TOKEN)
+@pytest.mark.parametrize("expert", ["joint", "interleaved"])
+def test_such_an_expert_without_a_language_model_is_refused(expert: Literal["joint", "interleaved"]) -> None:
+    with pytest.raises(ConfigError, match=rf"expert {expert}.*--policy\.fusion\.kind lm"):
+        build_field(expert, FieldSizes(8, 3, 2, 32, 2), ONE_TOKEN)
 
 
-def test_a_joint_expert_wants_as_many_layers_as_it_was_built_for() -> None:
-    field = build_field("joint", FieldSizes(8, 3, 2, 32, 2), JOINT)
+@pytest.mark.parametrize("expert", ["joint", "interleaved"])
+def test_such_an_expert_wants_as_many_layers_as_it_was_built_for(expert: Literal["joint", "interleaved"]) -> None:
+    field = build_field(expert, FieldSizes(8, 3, 2, 32, 2), JOINT)
     tokens = torch.randn(2, 4, 8)
     with pytest.raises(ConfigError, match="of 2 layers was given keys and values of 1"):
         field.remember(Features(tokens, cache=language_model(tokens)[:1]), tokens[:, 0])

@@ -20,7 +20,7 @@ from sinew.core.types import NumpyObservation
 from sinew.deploy.artefact import TOKENIZER, Graph, Manifest, Port, Scale, new_artefact, seal, versions
 from sinew.deploy.graphs import Prefix, Seeing, Step, SteppingHead, Whole
 from sinew.models.config import PolicyConfig
-from sinew.models.heads.config import DiffusionHeadConfig
+from sinew.models.heads.config import DiffusionHeadConfig, FlowHeadConfig
 from sinew.models.normalizer import Normalizer
 from sinew.models.policy import VLAPolicy
 
@@ -91,6 +91,13 @@ def check_exportable(config: PolicyConfig) -> None:
         what = "draws steps before now" if head.before else "draws at every step (--policy.head.eta above 0)"
         raise ConfigError(
             f"this diffusion head {what}, which an artefact cannot: its noise is an input of the size of a chunk. "
+            "Serve or run the policy itself (sinew serve, sinew run)."
+        )
+    padded = isinstance(head, FlowHeadConfig) and head.interleaved is not None and head.interleaved.padded
+    if padded or getattr(config.language, "ending", None):
+        what = "noise of more values than its robot's actions" if padded else "an ending behind every instruction"
+        raise ConfigError(
+            f"this policy wants {what}, which an artefact does not give it. "
             "Serve or run the policy itself (sinew serve, sinew run)."
         )
 

@@ -24,16 +24,17 @@ class ActionLoss(nn.Module):
     Args:
         spec: says which actions are two-valued and between which values.
         binary_weight: weight of the cross-entropy.
+        more: continuous values that follow those of the robot.
     """
 
-    def __init__(self, spec: RobotSpec, binary_weight: float) -> None:
+    def __init__(self, spec: RobotSpec, binary_weight: float, *, more: int = 0) -> None:
         super().__init__()
         self.binary_weight = binary_weight
-        binary = torch.tensor(spec.binary_mask)
         self.has_binary = any(spec.binary_mask)
-        self.register_buffer("binary", binary, persistent=False)
-        self.register_buffer("low", torch.tensor(spec.low), persistent=False)
-        self.register_buffer("high", torch.tensor(spec.high), persistent=False)
+        nothing = (0.0,) * more
+        self.register_buffer("binary", torch.tensor((*spec.binary_mask, *(False,) * more)), persistent=False)
+        self.register_buffer("low", torch.tensor((*spec.low, *nothing)), persistent=False)
+        self.register_buffer("high", torch.tensor((*spec.high, *nothing)), persistent=False)
         self.binary: Tensor
         self.low: Tensor
         self.high: Tensor

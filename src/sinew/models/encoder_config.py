@@ -137,12 +137,14 @@ class TextConfig:
         frozen: what stays as it is: the embeddings and that many first layers, or "all".
         max_tokens: longest instruction; longer ones are cut.
         random: sizes where no path is given.
+        ending: what every instruction ends with; added where it does not.
     """
 
     path: str = ""
     frozen: Frozen = 0
     max_tokens: int = 32
     random: TextSizes = field(default_factory=TextSizes)
+    ending: str | None = None
 
 
 @dataclass(frozen=True)
@@ -310,15 +312,34 @@ class LmFusionConfig:
     kind: Literal["lm"] = "lm"
 
 
+@dataclass(frozen=True)
+class PrefixFusionConfig:
+    """What is seen, said and felt is one prefix that the language model reads in all directions, as SmolVLA has it.
+
+    Needs ``language.kind`` qwen2 or llama and a ``width`` that is the language model's. Heads get its last hidden
+    states, its keys and values.
+
+    Attributes:
+        shuffle: side of the squares of patches that are joined to one token.
+        state: values of a state inside, of which a robot's are the first, so that one network fits robots of up to so
+            many; None has as many as the robot.
+    """
+
+    kind: Literal["prefix"] = "prefix"
+    shuffle: int = 1
+    state: int | None = None
+
+
 AnyTokenFusionConfig = ConcatFusionConfig | CrossFusionConfig | TransformerFusionConfig | FilmFusionConfig
 """Fusions that take the tokens of any encoder."""
-AnyFusionConfig = AnyTokenFusionConfig | LmFusionConfig | AnyVisuomotorConfig
+AnyFusionConfig = AnyTokenFusionConfig | LmFusionConfig | PrefixFusionConfig | AnyVisuomotorConfig
 FUSIONS: dict[str, type[AnyFusionConfig]] = {
     "concat": ConcatFusionConfig,
     "cross": CrossFusionConfig,
     "transformer": TransformerFusionConfig,
     "film": FilmFusionConfig,
     "lm": LmFusionConfig,
+    "prefix": PrefixFusionConfig,
     **VISUOMOTOR,
 }
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sinew.core.errors import ConfigError
+from sinew.models.interleaved import InterleavedField
+from sinew.models.interleaved_config import InterleavedConfig
+from sinew.models.rotary import rotate
 from sinew.models.unet import ChunkUnet
 from sinew.models.unet_config import UnetConfig
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 Memory = tuple[Tensor, ...]
 """What a field needs of an observation, each (B, ...), the summary (B, D) first. Made once, used at every step."""
 
-Expert = Literal["cross", "joint", "unet"]
+Expert = Literal["cross", "joint", "interleaved", "unet"]
 TIME_FEATURES = 16
 UNET_STEPS = 100
 """Steps of noise that the U-Net's sines of time are made for."""
@@ -34,7 +37,7 @@ class FieldSizes:
 
     Attributes:
         features: D. horizon: H. actions: A. width: of the hidden layers. layers: how many.
-        unet: sizes of a U-Net, where they do not follow from these.
+        unet: sizes of a U-Net, where they do not follow from these. interleaved: those of an interleaved expert.
     """
 
     features: int
@@ -43,6 +46,7 @@ class FieldSizes:
     width: int
     layers: int
     unet: UnetConfig | None = None
+    interleaved: InterleavedConfig | None = None
 
 
 class MlpField(nn.Module):
@@ -176,7 +180,7 @@ class UnetField(nn.Module):
         return self.net(chunk, time * UNET_STEPS, memory[0])
 
 
-AnyField = MlpField | CrossField | JointField | UnetField
+AnyField = MlpField | CrossField | JointField | InterleavedField | UnetField
 
 
 def build_field(expert: Expert | None, sizes: FieldSizes, layout: FeatureLayout) -> AnyField:
@@ -193,9 +197,11 @@ def build_field(expert: Expert | None, sizes: FieldSizes, layout: FeatureLayout)
         return UnetField(sizes)
     if layout.cache is None:
         raise ConfigError(
-            "--policy.head.expert joint reads the keys and values of a language model, and this policy has none that "
-            "the images pass through. Set --policy.fusion.kind lm, or take --policy.head.expert cross."
+            f"--policy.head.expert {expert} reads the keys and values of a language model, and this policy has none "
+            "that the images pass through. Set --policy.fusion.kind lm or prefix, or take --policy.head.expert cross."
         )
+    if expert == "interleaved":
+        return InterleavedField(sizes.actions, sizes.width, sizes.interleaved or InterleavedConfig(), layout.cache)
     return JointField(sizes, layout.cache)
 
 
@@ -284,19 +290,6 @@ class JointBlock(nn.Module):
         keys, values = torch.cat([key, own_key], dim=2), torch.cat([value, own_value], dim=2)
         hidden = hidden + self.out(_join(functional.scaled_dot_product_attention(query, keys, values, allowed)))
         return hidden + self.mlp(hidden)
-
-
-def rotate(heads: Tensor, places: Tensor, base: float) -> Tensor:
-    """Return heads (B, heads, M, size) turned by their places (B, M), see RoPE (Su 2021, arXiv:2104.09864).
-
-    The two halves of a head are the two coordinates that are turned, as in transformers' Llama and Qwen.
-    """
-    half = heads.shape[-1] // 2
-    rates = base ** (-torch.arange(half, device=heads.device, dtype=heads.dtype) / half)
-    angles = (places[:, None, :, None] * rates).to(heads.dtype)
-    one, two = heads[..., :half], heads[..., half:]
-    cos, sin = angles.cos(), angles.sin()
-    return torch.cat([one * cos - two * sin, two * cos + one * sin], dim=-1)
 
 
 def feed_forward(width: int, factor: int) -> nn.Sequential:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sinew.models.encoder_config import LmFusionConfig, MlpProjectorConfig
+from sinew.models.encoder_config import LmFusionConfig, MlpProjectorConfig, PrefixFusionConfig
 from sinew.models.encoders import DEAF, build_vision, feature_map, grid_of
 from sinew.models.fusion import AnyFusion, build_fusion
 from sinew.models.grounding import Locator
 from sinew.models.heads.config import FeatureLayout
 from sinew.models.lm_fusion import LmFusion
 from sinew.models.network import Coordinates, Network, Scene
+from sinew.models.prefix import PrefixNetwork
 from sinew.models.projectors import AnyProjector, build_projector
 from sinew.models.text_encoders import TextEncoder, build_language
 from sinew.models.views import Views, largest
@@ -160,7 +161,7 @@ class Pointing(nn.Module):
 
 def build_network(
     config: PolicyConfig, spec: RobotSpec, vocabulary: int, blueprints: Mapping[str, Any] | None = None
-) -> Network | FusedNetwork | VisuomotorNetwork:
+) -> Network | FusedNetwork | PrefixNetwork | VisuomotorNetwork:
     """Return the network of a policy's settings.
 
     Args:
@@ -176,6 +177,8 @@ def build_network(
         config = dataclasses.replace(config, projector=dataclasses.replace(config.projector, path=""))
     if isinstance(config.fusion, (CellsConfig, KeypointsConfig)):
         return VisuomotorNetwork(config, config.fusion, spec, vocabulary, blueprints or {})
+    if isinstance(config.fusion, PrefixFusionConfig):
+        return PrefixNetwork(config, config.fusion, spec, vocabulary, blueprints or {})
     if config.fusion is None:
         return Network(config, spec, vocabulary, blueprints or {})
     return FusedNetwork(config, config.fusion, spec, vocabulary, blueprints or {})

@@ -58,10 +58,11 @@ class WordIds:
         tokenizer: that knows the words.
         max_tokens: longest instruction; longer ones are cut.
         padding: id of padding.
+        ending: what every instruction ends with; added where it does not.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_tokens: int, padding: int = 0) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int, padding: int = 0, ending: str = "") -> None:
+        self.tokenizer, self.ending = tokenizer, ending
         self.max_tokens = max_tokens
         self.padding = padding
         self.known: dict[str, list[int]] = {}
@@ -75,7 +76,8 @@ class WordIds:
     def _ids(self, sentence: str) -> list[int]:
         ids = self.known.get(sentence)
         if ids is None:
-            ids = self.known[sentence] = self.tokenizer.encode(sentence).ids[: self.max_tokens]
+            whole = sentence if sentence.endswith(self.ending) else sentence + self.ending
+            ids = self.known[sentence] = self.tokenizer.encode(whole).ids[: self.max_tokens]
         return ids
 
 

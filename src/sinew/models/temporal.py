@@ -92,7 +92,10 @@ def build_previous(config: PolicyConfig, actions: int, width: int) -> PreviousLs
             f"--policy.previous: ticks {past.ticks}, layers {past.layers}, dropout {past.dropout:g}; ticks and layers "
             "are at least 1, dropout is a share from 0 to below 1."
         )
-    if getattr(config.head, "expert", None) == "joint" or getattr(config.head, "decoder", None) == "lm":
+    if (
+        getattr(config.head, "expert", None) in ("joint", "interleaved")
+        or getattr(config.head, "decoder", None) == "lm"
+    ):
         raise ConfigError(
             f"this {config.head.kind} head reads the language model's own keys and values, which previous actions do "
             "not reach. Leave --policy.previous out, or set --policy.head.expert cross (--policy.head.decoder own)."

@@ -167,8 +167,9 @@ def build_language(
 
 def ids_for(config: AnyLanguageConfig, tokenizer: Tokenizer) -> WordIds:
     """Return what turns instructions into the ids that such an encoder reads."""
-    padding = 0 if isinstance(config, LanguageConfig) else PADDING
-    return WordIds(tokenizer, config.max_tokens, padding)
+    if isinstance(config, LanguageConfig):
+        return WordIds(tokenizer, config.max_tokens)
+    return WordIds(tokenizer, config.max_tokens, PADDING, config.ending or "")
 
 
 def tokenizer_of(config: AnyLanguageConfig, sentences: Iterable[str]) -> Tokenizer:
@@ -179,13 +180,18 @@ def tokenizer_of(config: AnyLanguageConfig, sentences: Iterable[str]) -> Tokeniz
     """
     if isinstance(config, LanguageConfig):
         return train_tokenizer(sentences)
-    tokenizer = _read_tokenizer(fetch(config.path)) if config.path else train_tokenizer(sentences)
+    tokenizer = read_tokenizer(fetch(config.path)) if config.path else train_tokenizer(sentences)
     tokenizer.no_padding()
     tokenizer.enable_truncation(config.max_tokens)
     return tokenizer
 
 
-def _read_tokenizer(place: Path) -> Tokenizer:
+def read_tokenizer(place: Path) -> Tokenizer:
+    """Return the tokenizer of a directory in the Hugging Face layout.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
     from tokenizers import Tokenizer
 
     if (place / "tokenizer.json").is_file():

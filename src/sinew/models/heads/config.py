@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from sinew.models.interleaved_config import InterleavedConfig
 from sinew.models.unet_config import UnetConfig
 
 if TYPE_CHECKING:
@@ -115,8 +116,11 @@ class FlowHeadConfig:
         binary_weight: weight of the two-valued actions' loss.
         noise: of the draws that reinforcement learning scores; sampling otherwise takes no notice of it.
         expert: None for an MLP over the chunk; cross for a transformer that looks at all tokens; joint for one that
-            shares every attention layer of the language model.
+            shares every attention layer of the language model; interleaved for SmolVLA's, in which layers that share it
+            take turns with layers that look at it.
         insulate: no gradient of this head reaches what made the features.
+        interleaved: sizes of that expert, beside ``width``; it has as many layers as the language model.
+        times: of the noise in training: uniform, the default, or beta for more of the noisier ones, as pi0 has it.
     """
 
     kind: Literal["flow"] = "flow"
@@ -127,8 +131,10 @@ class FlowHeadConfig:
     steps: int = 8
     binary_weight: float = 0.3
     noise: float = 0.5
-    expert: Literal["cross", "joint"] | None = None
+    expert: Literal["cross", "joint", "interleaved"] | None = None
     insulate: bool | None = None
+    interleaved: InterleavedConfig | None = None
+    times: Literal["uniform", "beta"] | None = None
 
     def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
         """Return the head for features of size ``width``."""

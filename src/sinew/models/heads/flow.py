@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from sinew.core.errors import ConfigError
 from sinew.models.actions import ActionLoss, settled
 from sinew.models.chain import draw_chain, mask_chain, score_chain
 from sinew.models.fields import FieldSizes, Memory, build_field
+from sinew.models.interleaved import InterleavedField, exact
 from sinew.models.summary import Summary
 
 if TYPE_CHECKING:
@@ -28,7 +31,8 @@ class FlowHead(nn.Module):
     x_t = (1 - t) noise + t actions, the field predicts actions - noise; sampling takes Euler steps.
     Differs from pi0 (Black 2024, arXiv:2410.24164): t is drawn uniformly, and two-valued actions are
     classified from the features beside the field, which neither sees nor moves them. The field is a
-    residual MLP over the whole chunk, a transformer that looks at all tokens, or pi0's own kind.
+    residual MLP over the whole chunk, a transformer that looks at all tokens, or pi0's or SmolVLA's own kind.
+    With ``interleaved.padded`` actions have more values inside than the robot's; the others are zeros to be learned.
 
     With ``insulate`` no gradient of this head reaches what made the features (knowledge insulation,
     Driess 2025, arXiv:2505.23705); the language model then learns from text and tokens alone.
@@ -44,6 +48,9 @@ class FlowHead(nn.Module):
         horizon: H.
         spec: whose A actions.
         layout: what the features hold.
+
+    Raises:
+        ConfigError: the features do not hold what the field needs, or there are fewer values inside than the robot's.
     """
 
     def __init__(
@@ -51,11 +58,12 @@ class FlowHead(nn.Module):
     ) -> None:
         super().__init__()
         self.summary = Summary(width, layout)
-        self.horizon, self.steps, self.size, self.noise = horizon, config.steps, spec.action_size, config.noise
-        self.insulate = bool(config.insulate)
-        self.loss_per_row = ActionLoss(spec, config.binary_weight)
-        flat = horizon * spec.action_size
-        sizes = FieldSizes(width, horizon, spec.action_size, config.width, config.layers)
+        self.horizon, self.steps, self.noise = horizon, config.steps, config.noise
+        self.taken, self.size = spec.action_size, _inside(config, spec)
+        self.insulate, self.late = bool(config.insulate), config.times == "beta"
+        self.loss_per_row = ActionLoss(spec, config.binary_weight, more=self.size - self.taken)
+        flat = horizon * self.size
+        sizes = FieldSizes(width, horizon, self.size, config.width, config.layers, interleaved=config.interleaved)
         self.field = build_field(config.expert, sizes, layout)
         self.logits = nn.Sequential(nn.Linear(width, config.width), nn.GELU(), nn.Linear(config.width, flat))
         self.register_load_state_dict_pre_hook(_rename)
@@ -80,25 +88,58 @@ class FlowHead(nn.Module):
 
     def loss(self, features: Features, batch: Batch[Tensor]) -> Tensor:
         """Return the loss per row, (B,); noise and time come from torch's generator."""
-        memory, actions = self.remember(features), settled(batch)
-        noise = torch.randn_like(actions)
-        time = torch.rand(len(actions), device=actions.device)
-        mixed = torch.lerp(noise, actions, time[:, None, None])
+        noise = torch.randn(*batch.actions.shape[:2], self.size, device=batch.actions.device)
+        time = torch.rand(len(noise), device=noise.device)
+        if self.late:  # beta with 1.5 and 1 of the share of noise, which has no closed form in general but here
+            time = 1 - (0.001 + 0.999 * time ** (2 / 3))
+        return self.loss_at(features, batch, noise, time)
+
+    def loss_at(self, features: Features, batch: Batch[Tensor], noise: Tensor, time: Tensor) -> Tensor:
+        """Return the loss per row, (B,), for noise (B, H, A), A as it is inside, and time (B,)."""
+        memory, batch = self.remember(features), self._padded(batch)
+        actions = settled(batch)
+        mixed = torch.lerp(noise, actions, time[:, None, None].to(noise.dtype))
         error = (self.velocity(memory, mixed, time) - (actions - noise)).square()
         return self.loss_per_row.reduce(error, self._logits(memory), batch)
 
     def sample(self, features: Features, noise: Tensor | None = None) -> Tensor:
-        """Return chunks (B, H, A) at unit scale from ``noise`` (B, H, A), drawn here when None."""
+        """Return chunks (B, H, A) at unit scale from ``noise`` (B, H, A), drawn here when None.
+
+        Where A is larger inside, noise of that size is taken as well; of fewer values, the others are drawn.
+        """
         memory = self.remember(features)
-        context = memory[0]
-        chunk = torch.randn(len(context), self.horizon, self.size, device=context.device) if noise is None else noise
+        chunk = self._start(memory[0], noise)
+        dtype = exact(chunk.device) if isinstance(self.field, InterleavedField) else torch.float32
         for time in self.times:
-            chunk = self.advance(memory, chunk, torch.full((len(context),), time, device=context.device))
+            chunk = self.advance(memory, chunk, torch.full((len(chunk),), time, dtype=dtype, device=chunk.device))
         return self.finish(memory, chunk)
 
     def finish(self, memory: Memory, chunk: Tensor) -> Tensor:
-        """Return the chunk (B, H, A) as it is but for two-valued actions, which the summary decides."""
-        return self.loss_per_row.decide(torch.where(self.loss_per_row.binary, self._logits(memory), chunk))
+        """Return the robot's part of the chunk (B, H, A); two-valued actions are decided by the summary."""
+        return self._own(self.loss_per_row.decide(torch.where(self.loss_per_row.binary, self._logits(memory), chunk)))
+
+    def _own(self, chunk: Tensor) -> Tensor:
+        """Return the robot's values of a chunk (B, H, A)."""
+        return chunk if self.taken == self.size else chunk[..., : self.taken]
+
+    def _start(self, context: Tensor, noise: Tensor | None) -> Tensor:
+        """Return noise (B, H, A), A as it is inside, that begins with what is given."""
+        if noise is not None and noise.shape[-1] == self.size:
+            return noise
+        drawn = torch.randn(len(context), self.horizon, self.size, device=context.device)
+        return drawn if noise is None else torch.cat([noise, drawn[..., noise.shape[-1] :]], dim=-1)
+
+    def _padded(self, batch: Batch[Tensor]) -> Batch[Tensor]:
+        """Return a batch whose actions have as many values as inside."""
+        more = self.size - self.taken
+        if not more:
+            return batch
+        mask = batch.action_mask
+        return dataclasses.replace(
+            batch,
+            actions=functional.pad(batch.actions, (0, more)),
+            action_mask=None if mask is None else functional.pad(mask, (0, more), value=True),
+        )
 
     # ---------------------------------------------------------------------- reinforcement learning
 
@@ -120,8 +161,10 @@ class FlowHead(nn.Module):
     def rollout(self, features: Features) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Draw chunks (B, H, A) at unit scale; the trace is the chain (B, K + 1, H, A) and two-valued actions' bits."""
         memory = self.remember(features)
-        start = torch.randn(len(memory[0]), self.horizon, self.size, device=memory[0].device)
-        return draw_chain(self.transition, memory, start, range(self.steps), self._logits(memory), self.loss_per_row)
+        start = self._start(memory[0], None)
+        walk = range(self.steps)
+        chunk, trace = draw_chain(self.transition, memory, start, walk, self._logits(memory), self.loss_per_row)
+        return self._own(chunk), trace
 
     def log_prob(self, features: Features, trace: Mapping[str, Tensor]) -> Tensor:
         """Return (B, (K + 1) H): the K transitions of each step, one after the other, then its two-valued actions."""
@@ -134,6 +177,19 @@ class FlowHead(nn.Module):
 
     def _logits(self, memory: Memory) -> Tensor:
         return self.logits(memory[0]).unflatten(-1, (self.horizon, self.size))
+
+
+def _inside(config: FlowHeadConfig, spec: RobotSpec) -> int:
+    """Return how many values an action has inside."""
+    sizes = config.interleaved
+    if config.expert != "interleaved" or sizes is None or sizes.padded is None:
+        return spec.action_size
+    if sizes.padded < spec.action_size:
+        raise ConfigError(
+            f"--policy.head.interleaved.padded {sizes.padded}: {spec.embodiment} has {spec.action_size} action values. "
+            f"Set at least {spec.action_size}; weights that were trained with {sizes.padded} do not fit this robot."
+        )
+    return sizes.padded
 
 
 def insulated(features: Features) -> Features:

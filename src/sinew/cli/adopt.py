@@ -18,11 +18,13 @@ class AdoptOptions:
     Attributes:
         source: its pretrained_model directory; with --part the directory with its safetensors.
         out: directory to write.
-        part: policy takes over ACT and Diffusion Policy whole; vision the SigLIP tower of SmolVLA, pi0 or OpenVLA;
-            language the Llama of SmolVLA or OpenVLA.
+        part: policy takes over ACT, Diffusion Policy and SmolVLA whole; vision the SigLIP tower of SmolVLA, pi0 or
+            OpenVLA; language the Llama of SmolVLA or OpenVLA.
         heads: attention heads of that part, where its width does not tell.
         spec: spec.json with what LeRobot does not keep of the robot: names, units, rate, meaning of the actions.
             Without it the one beside the policy is read; where there is none, the message shows what to write.
+        tokenizer: of a whole SmolVLA: directory with the tokenizer.json and the config.json of the vision-language
+            model that it began as, or an id on the hub. Without it the one that its settings name.
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PRETRAINED_MODEL")]
@@ -30,12 +32,14 @@ class AdoptOptions:
     part: Literal["policy", "vision", "language"] = "policy"
     heads: int | None = None
     spec: Path | None = None
+    tokenizer: str = ""
 
 
 def adopt(words: list[str]) -> int:
     """Write the policy."""
     options = read(AdoptOptions, words, "sinew adopt")
 
+    from sinew.models.encoder_config import PrefixFusionConfig
     from sinew.models.heads.config import DiffusionHeadConfig
     from sinew.run.adopting import adopt as write
     from sinew.run.adopting import adopt_part
@@ -50,11 +54,13 @@ def adopt(words: list[str]) -> int:
             say(f"  no tokenizer.json beside it: put that of the model it began as into {options.out}")
         say(f"Next:   sinew train bc {flags} --data PATH")
         return 0
-    policy = write(options.source, options.out, options.spec)
+    policy = write(options.source, options.out, options.spec, options.tokenizer)
     weights = sum(value.numel() for value in policy.parameters())
     cameras, head = ", ".join(policy.spec.cameras), policy.config.head.kind
     say(f"{options.out}: {head} head, {weights / 1e6:.1f} M weights, sees {cameras}")
     say(f"Next:   sinew serve {options.out}")
-    if not isinstance(policy.config.head, DiffusionHeadConfig):  # its draws do not fit an artefact
+    if isinstance(policy.config.fusion, PrefixFusionConfig):
+        say(f"        sinew train bc --init {options.out} --data PATH")
+    elif not isinstance(policy.config.head, DiffusionHeadConfig):  # its draws do not fit an artefact
         say(f"        sinew export {options.out} --to onnx")
     return 0

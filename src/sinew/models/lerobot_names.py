@@ -93,6 +93,34 @@ def diffusion_rules(eyes: int) -> tuple[Rule, ...]:
     return *rules, *under(r"diffusion\.unet\.", "head.field.net.", _UNET)
 
 
+_VLM, _EXPERT = r"model\.vlm_with_expert\.vlm\.", r"model\.vlm_with_expert\.lm_expert\."
+SMOLVLA_RULES: tuple[Rule, ...] = (
+    (_VLM + r"model\.vision_model\.(.+)", r"network.vision.model.\1"),
+    (_VLM + r"model\.connector\.modality_projection\.proj\.(.+)", r"network.project.\1"),
+    (_VLM + r"model\.text_model\.(.+)", r"network.language.model.\1"),
+    (_VLM + r"lm_head\..+", ""),
+    (_EXPERT + r"norm\.(.+)", r"head.field.norm.\1"),
+    *(
+        (rf"{_EXPERT}layers\.(\d+)\.{theirs}\.(.+)", rf"head.field.blocks.\1.{ours}.\2")
+        for theirs, ours in (
+            ("input_layernorm", "norm"),
+            ("post_attention_layernorm", "norm_mlp"),
+            (r"self_attn\.q_proj", "query"),
+            (r"self_attn\.k_proj", "key"),
+            (r"self_attn\.v_proj", "value"),
+            (r"self_attn\.o_proj", "out"),
+            (r"mlp\.gate_proj", "gate"),
+            (r"mlp\.up_proj", "up"),
+            (r"mlp\.down_proj", "down"),
+        )
+    ),
+    (r"model\.state_proj\.(.+)", r"network.state.\1"),
+    (r"model\.action_in_proj\.(.+)", r"head.field.enter.\1"),
+    (r"model\.action_out_proj\.(.+)", r"head.field.leave.\1"),
+    (r"model\.action_time_mlp_(in|out)\.(.+)", r"head.field.time_\1.\2"),
+)
+"""From LeRobot's names of SmolVLA to ours; nothing is read from its output layer, which speaks words."""
+
 LEVELS = {"down": "down", "up": "up", "mid": "middle"}
 """Ours for the parts of a U-Net that they call modules."""
 

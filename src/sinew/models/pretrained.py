@@ -25,8 +25,12 @@ EXTRA = "vlm"
 """The extra of this distribution that brings ``transformers`` and ``peft``."""
 
 
-def fetch(path: str) -> Path:
+def fetch(path: str, wanted: Sequence[str] = WANTED) -> Path:
     """Return the directory of a model: ``path`` itself, or where the hub's copy lies on this machine.
+
+    Args:
+        path: directory or hub id.
+        wanted: patterns of the files that are fetched.
 
     Raises:
         CheckpointError: there is neither.
@@ -39,7 +43,7 @@ def fetch(path: str) -> Path:
     hub = require("huggingface_hub", extra=EXTRA)
     errors = importlib.import_module("huggingface_hub.errors")
     try:
-        return Path(hub.snapshot_download(path, allow_patterns=list(WANTED)))
+        return Path(hub.snapshot_download(path, allow_patterns=list(wanted)))
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.HFValidationError, OSError) as error:
         raise CheckpointError(
             f"{path}: neither a directory nor to be had from the hub ({type(error).__name__}: {error}). "

@@ -157,7 +157,7 @@ def take_tower(source: Path, directory: Path, *, heads: int | None = None) -> Ta
         DependencyError: transformers is not installed.
     """
     kind, found, sizes = _read(source, "vision")
-    settings = _settings(kind, found, heads)
+    settings = siglip_settings(kind, found, heads)
     model = transformers_class("siglip", "SiglipVisionModel")(settings)
     _write(model, {name: value.float() for name, value in found.items()}, directory, f"{source}: {kind.name}")
     pixels = Pixels((settings.image_size, settings.image_size), *HALVES, mode=kind.mode)
@@ -188,24 +188,34 @@ def take_language(source: Path, directory: Path, *, heads: int | None = None) ->
         raise CheckpointError(
             f"{source}: its {kind.name} language part lacks {', '.join(missing)}. Copy all its files."
         )
-    words, width = found[needed[0]].shape
-    size = width // heads if heads else READERS.get(width)
-    if size is None or width % size or len(found[needed[1]]) % size:
-        raise _unknown(kind, "language", width, {wide: wide // each for wide, each in READERS.items()})
-    settings = transformers_class("llama", "LlamaConfig")(
-        vocab_size=words,
-        hidden_size=width,
-        intermediate_size=len(found[needed[2]]),
-        num_hidden_layers=1 + max(int(name.split(".")[1]) for name in found if name.startswith("layers.")),
-        num_attention_heads=width // size,
-        num_key_value_heads=len(found[needed[1]]) // size,
-        rms_norm_eps=1e-5,
-    )
+    settings = llama_settings(kind, found, heads)
     model = transformers_class("llama", "LlamaModel")(settings).to(found[needed[0]].dtype)
     _write(model, found, directory, f"{source}: {kind.name}")
     if (source / TOKENIZER).is_file():
         shutil.copyfile(source / TOKENIZER, directory / TOKENIZER)
     return _taken(kind, "language", found, sizes)
+
+
+def llama_settings(kind: Kind, found: Mapping[str, Tensor], heads: int | None) -> Any:  # noqa: ANN401  (of transformers)
+    """Return a Llama's settings as its weights tell them, with rotary positions of base 10000.
+
+    Raises:
+        ConfigError: the number of heads is unknown or does not fit.
+    """
+    words, width = found["embed_tokens.weight"].shape
+    keys = found["layers.0.self_attn.k_proj.weight"]
+    size = width // heads if heads else READERS.get(width)
+    if size is None or width % size or len(keys) % size:
+        raise _unknown(kind, "language", width, {wide: wide // each for wide, each in READERS.items()})
+    return transformers_class("llama", "LlamaConfig")(
+        vocab_size=words,
+        hidden_size=width,
+        intermediate_size=len(found["layers.0.mlp.up_proj.weight"]),
+        num_hidden_layers=1 + max(int(name.split(".")[1]) for name in found if name.startswith("layers.")),
+        num_attention_heads=width // size,
+        num_key_value_heads=len(keys) // size,
+        rms_norm_eps=1e-5,
+    )
 
 
 def _write(model: Any, found: Mapping[str, Tensor], directory: Path, what: str) -> None:  # noqa: ANN401  (of transformers)
@@ -278,8 +288,13 @@ def _weights(source: Path) -> Iterator[tuple[str, Any]]:
             raise CheckpointError(f"{path}: cannot be read ({error}). Copy it again.") from error
 
 
-def _settings(kind: Kind, found: Mapping[str, Tensor], heads: int | None) -> Any:  # noqa: ANN401  (of transformers)
-    """Return the tower's settings as its weights tell them."""
+def siglip_settings(kind: Kind, found: Mapping[str, Tensor], heads: int | None) -> Any:  # noqa: ANN401  (of transformers)
+    """Return the tower's settings as its weights tell them.
+
+    Raises:
+        CheckpointError: weights are missing.
+        ConfigError: the number of heads is unknown or does not fit.
+    """
     needed = (
         "embeddings.patch_embedding.weight",
         "embeddings.position_embedding.weight",

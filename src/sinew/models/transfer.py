@@ -11,6 +11,8 @@ from torch import Tensor
 
 from sinew.core.errors import CheckpointError, ConfigError, SpecError
 from sinew.core.spec import differences
+from sinew.models.encoder_config import PrefixFusionConfig
+from sinew.models.heads.config import FlowHeadConfig
 from sinew.models.language import PAD, UNKNOWN
 
 if TYPE_CHECKING:
@@ -114,6 +116,8 @@ def transfer(source: VLAPolicy, target: VLAPolicy, *, perception_only: bool = Fa
     A weight fits where a weight of the same name has the same shape; the embedding of words goes word by word.
     Statistics are not weights: the target keeps those of its own data, except of points that its data say nothing of.
 
+    A policy whose states and actions have room for any robot inside, as SmolVLA's, is taken whole for another one, too.
+
     Args:
         source: read only.
         target: changed in place; has its statistics.
@@ -122,6 +126,7 @@ def transfer(source: VLAPolicy, target: VLAPolicy, *, perception_only: bool = Fa
     Raises:
         CheckpointError: next to nothing fits.
     """
+    perception_only = perception_only and not _has_room(target.config)
     theirs, ours = source.state_dict(), target.state_dict()
     taken: list[str] = []
     fresh: list[tuple[str, str]] = []
@@ -149,6 +154,13 @@ def transfer(source: VLAPolicy, target: VLAPolicy, *, perception_only: bool = Fa
 def known_words(tokenizer: Tokenizer) -> tuple[str, ...]:
     """Return the words of a tokenizer, in a fixed order."""
     return tuple(sorted(set(tokenizer.get_vocab()) - {PAD, UNKNOWN}))
+
+
+def _has_room(config: PolicyConfig) -> bool:
+    """Return whether states and actions are padded inside to what several robots fit in."""
+    head, fusion = config.head, config.fusion
+    inside = isinstance(head, FlowHeadConfig) and head.interleaved is not None and head.interleaved.padded is not None
+    return inside and isinstance(fusion, PrefixFusionConfig) and fusion.state is not None
 
 
 def _why_not(name: str, theirs: Tensor | None, ours: Tensor, *, perception_only: bool) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sinew.core.errors import CheckpointError, ConfigError
+from sinew.core.errors import CheckpointError, ConfigError, SpecError
 from sinew.core.files import new_directory
 from sinew.data.formats.robot import Facts, PartialSpec, read_partial, resolve
 from sinew.models.language import train_tokenizer
-from sinew.models.lerobot import Foreign, read_lerobot
+from sinew.models.lerobot import read_lerobot
+from sinew.models.lerobot_files import Foreign
 from sinew.models.policy import VLAPolicy
 from sinew.models.towers import Part, Taken, take_language, take_tower
 from sinew.run.screen import say
 
 
-def adopt(source: Path, out: Path, spec: Path | None) -> VLAPolicy:
+def adopt(source: Path, out: Path, spec: Path | None, tokenizer: str = "") -> VLAPolicy:
     """Write a policy of LeRobot's as one of ours.
 
     Args:
@@ -22,6 +23,7 @@ def adopt(source: Path, out: Path, spec: Path | None) -> VLAPolicy:
         out: policy directory that is written; must not exist.
         spec: spec.json with what the policy's files do not say of the robot: names, units, rate, meaning of actions.
             None looks for spec.json beside the policy's files.
+        tokenizer: of a policy that hears words: directory or hub id; "" is the one that its settings name.
 
     Raises:
         CheckpointError: the directory holds no such policy, or one with parts that we do not have.
@@ -30,7 +32,7 @@ def adopt(source: Path, out: Path, spec: Path | None) -> VLAPolicy:
     """
     if out.exists():
         raise ConfigError(f"{out} exists and is left as it is. Name another directory with --out.")
-    foreign = read_lerobot(source)
+    foreign = read_lerobot(source, tokenizer)
     policy = build(foreign, source, spec or source / "spec.json")
     with new_directory(out) as temporary:
         policy.save_pretrained(temporary)
@@ -62,11 +64,22 @@ def adopt_part(source: Path, out: Path, part: Part, heads: int | None) -> Taken:
 
 
 def build(foreign: Foreign, source: Path, spec: Path) -> VLAPolicy:
-    """Return the policy for a robot that a spec.json describes."""
+    """Return the policy for a robot that a spec.json describes.
+
+    Raises:
+        CheckpointError: weights and settings do not fit each other.
+        DataError: something about the robot is said nowhere.
+        SpecError: what is said does not fit the policy.
+    """
     given = read_partial(spec) if spec.is_file() else PartialSpec()
     facts = Facts(foreign.action_size, foreign.state_size, foreign.cameras)
     robot = resolve(str(source), facts, given, place=spec, reach=lambda: (foreign.low, foreign.high))
-    policy = VLAPolicy(foreign.policy, robot, train_tokenizer(set()))
+    if robot.binary:
+        raise SpecError(
+            f"{spec}: says that {', '.join(robot.binary)} takes two values only. LeRobot's policies predict it like "
+            "any other: leave it out of binary."
+        )
+    policy = VLAPolicy(foreign.policy, robot, foreign.tokenizer or train_tokenizer(set()), foreign.blueprints)
     try:
         policy.load_state_dict(dict(foreign.weights))
     except RuntimeError as error:

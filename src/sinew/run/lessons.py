@@ -30,6 +30,7 @@ from sinew.models.config import PolicyConfig
 from sinew.models.policy import VLAPolicy
 from sinew.models.text_encoders import tokenizer_of
 from sinew.models.transfer import Transfer, check_actions, check_body, known_words, transfer
+from sinew.run.beginning import inherited
 from sinew.run.parts import action_statistics, fit_head, pick_device, words_of
 from sinew.run.recordings import Recorded, data_of
 
@@ -283,7 +284,9 @@ def build(config: RunConfig, lessons: Lessons) -> tuple[VLAPolicy, Transfer | No
     sentences = {record.instruction for record in lessons.records if not record.held_out}
     sentences |= set(known_words(source.tokenizer)) if source is not None else set[str]()
     sentences |= words_of(config)
-    policy = VLAPolicy(lessons.policy, lessons.bodies or lessons.spec, tokenizer_of(lessons.policy.language, sentences))
+    known = inherited(init, lessons.policy)
+    tokenizer, blueprints = known or (tokenizer_of(lessons.policy.language, sentences), None)
+    policy = VLAPolicy(lessons.policy, lessons.bodies or lessons.spec, tokenizer, blueprints)
     fit(policy, lessons, source)
     taken = None
     if init is not None and source is not None:

@@ -33,6 +33,7 @@ from sinew.models.device import pick_device
 from sinew.models.language import train_tokenizer
 from sinew.models.policy import VLAPolicy
 from sinew.recipes.config import DaggerConfig, GrpoConfig
+from sinew.run.beginning import inherited
 from sinew.run.screen import console, say
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def check_states(config: RunConfig, spec: RobotSpec) -> None:
 def _imagined(config: RunConfig, spec: RobotSpec) -> VLAPolicy:
     """Return the policy without memory for its weights, and with next to no words."""
     with torch.device("meta"):
-        return VLAPolicy(config.policy, spec, train_tokenizer({"a"}))
+        tokenizer, blueprints = inherited(config.init, config.policy) or (train_tokenizer({"a"}), None)
+        return VLAPolicy(config.policy, spec, tokenizer, blueprints)
 
 
 def of_length(config: RunConfig, frames: int) -> Iterator[Risk]:

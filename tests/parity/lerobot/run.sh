@@ -1,5 +1,5 @@
 # The unmodified lerobot 0.4.4: reads what we write; with GOLDEN=directory it writes the golden data sets instead, with
-# POLICIES=directory the golden policies, and with LOADER=1 it is driven by benchmarks/data_parts/loader.py.
+# POLICIES=directory the golden policies, with SMOLVLA=directory those of SmolVLA, and with LOADER=1 it is driven by benchmarks/data_parts/loader.py.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 make_venv
 # The folder of this script is a package named lerobot, too, if an empty one: hence datasets.
@@ -24,6 +24,10 @@ if [ -n "${GOLDEN:-}" ]; then
 fi
 if [ -n "${POLICIES:-}" ]; then
     "$judge" "$here/golden_policies.py" "$POLICIES"
+    exit
+fi
+if [ -n "${SMOLVLA:-}" ]; then
+    "$judge" "$here/golden_smolvla.py" "$SMOLVLA"
     exit
 fi
 if [ -n "${LOADER:-}" ]; then

@@ -133,6 +133,19 @@ def test_a_spike_of_the_loss_is_told_and_changes_nothing(tmp_path: Path) -> None
     assert recipe.optim.num_steps == 200
 
 
+@pytest.mark.parametrize(("ends", "told"), [((100, 150, 200), 0), ((100, 200), 1), ((151, 200), 1)])
+def test_the_loss_of_another_stage_is_no_spike(ends: tuple[int, ...], told: int, tmp_path: Path) -> None:
+    class Changing(Jumpy):
+        """All that follows the 150th update is wild."""
+
+        wild = tuple(range(150, 200))
+
+    recipe, notes = Changing(updates=200), list[str]()
+    vars(recipe)["ends"] = ends
+    train(tmp_path, recipe, replace(LONG, rollback=0), on_note=notes.append)
+    assert len([note for note in notes if "jumped" in note]) == told
+
+
 def test_a_run_goes_back_before_a_spike_and_leaves_out_what_led_there(tmp_path: Path) -> None:
     config = replace(LONG, rollback=1)
     notes: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -262,7 +262,7 @@ class Trainer(Generic[BatchT]):
         row["elapsed_s"] = self.state.elapsed_s + time.perf_counter() - self._alive_since
         row |= load(next(next(iter(self.recipe.modules.values())).parameters()).device)
         losses = mean_of_ranks(self._window.losses)
-        spikes = self.spikes.judge(losses)
+        spikes = self._spikes_among(losses)
         if spikes:
             row["spikes"] = len(spikes)
         self._record(row)
@@ -273,6 +273,17 @@ class Trainer(Generic[BatchT]):
         text = f"Update {first}: the loss jumped to {loss:.4g}, {len(spikes)} x since the last line."
         self._tell("spike", text, first)
         return first
+
+    def _spikes_among(self, losses: Sequence[float]) -> list[int]:
+        """Return the places of spikes among the last losses; those of a stage are not judged by those of another."""
+        places: list[int] = []
+        judged = 0
+        for end in getattr(self.recipe, "ends", ()):
+            border = len(losses) - (self.state.update - end)
+            if 0 < border <= len(losses):
+                places += [judged + place for place in self.spikes.judge(losses[judged:border])]
+                self.spikes, judged = Spikes(), border
+        return places + [judged + place for place in self.spikes.judge(losses[judged:])]
 
     def _went_back(self, spike: int) -> bool:
         """Go back to the checkpoint before a spike, and pass over the batches around it; whether that was done."""

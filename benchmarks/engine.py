@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from rows import drive
 
-GROUPS = ("loop", "trainers", "kills", "distributed", "preflight", "diagnose")
+GROUPS = ("loop", "heap", "trainers", "kills", "distributed", "preflight", "diagnose")
 """Modules of ``engine_parts``, in the order of the table."""
 
 if __name__ == "__main__":

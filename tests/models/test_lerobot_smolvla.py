@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sinew.cli.main import main
-from sinew.core.errors import CheckpointError, SpecError
+from sinew.core.errors import CheckpointError, DataError, SpecError
+from sinew.deploy.load import load_policy
 from sinew.models.heads.flow import FlowHead
 from sinew.models.lerobot import read_lerobot
-from sinew.models.lerobot_smolvla import as_in_single_precision
+from sinew.models.lerobot_smolvla import DEFAULTS, as_in_single_precision
 from sinew.models.policy import VLAPolicy
-from sinew.run.adopting import adopt
+from sinew.run.adopting import adopt, at
 from small_smolvla import POLICIES, VLM, answers, given, lesson, seen
 
 CLOSE = {"bfloat16": 0.02}
@@ -58,10 +59,9 @@ def test_what_was_adopted_learns_on_where_it_did(tmp_path: Path) -> None:
     policy.losses(lesson(answers()))["action"].sum().backward()
     taught = {name for name, value in policy.named_parameters() if value.grad is not None and value.grad.any()}
     fixed = {name for name, value in policy.named_parameters() if not value.requires_grad}
-    assert {name.split(".")[1] for name in fixed} == {"language", "vision", "project"}
-    classifier = {"head.summary.query", "head.summary.key.weight"}  # of two-valued actions, which there are none of
-    idle = {name for name, _ in policy.named_parameters()} - taught - fixed
-    assert {name for name in idle if not name.startswith("head.logits.")} == classifier
+    # The classifier of two-valued actions, of which there are none, is fixed as well.
+    assert {name.split(".")[1] for name in fixed} == {"language", "vision", "project", "summary", "logits"}
+    assert taught | fixed == {name for name, _ in policy.named_parameters()}
 
 
 def test_the_whole_model_learns_where_it_did(tmp_path: Path) -> None:
@@ -79,6 +79,26 @@ def test_words_that_were_one_with_the_output_layer_are_found(tmp_path: Path) -> 
     save_file(weights, place / "model.safetensors")
     found = read_lerobot(place, str(VLM)).weights
     assert torch.equal(found["network.language.model.embed_tokens.weight"], kept)
+
+
+def test_settings_that_older_files_lack_are_lerobots_defaults(tmp_path: Path) -> None:
+    place = given(tmp_path / "theirs")
+    content = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({name: content[name] for name in content if name not in DEFAULTS}))
+    assert read_lerobot(place, str(VLM)).policy == read_lerobot(given(tmp_path / "whole"), str(VLM)).policy
+
+
+def test_one_without_statistics_learns_before_it_acts(tmp_path: Path) -> None:
+    place = given(tmp_path / "theirs")
+    (place / "policy_preprocessor.json").unlink()
+    assert [note for note in read_lerobot(place, str(VLM)).notes if "no statistics of state and action" in note]
+    adopt(place, tmp_path / "ours", None, str(VLM))
+    with pytest.raises(CheckpointError, match=r"cannot act\. Teach it first: sinew train bc --init"):
+        load_policy(tmp_path / "ours", device="cpu")
+    spec = json.loads((place / "spec.json").read_text()) | {"low": "data"}
+    (place / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(DataError, match=r"no statistics.*Say low and high, 4 numbers each"):
+        adopt(place, tmp_path / "again", None, str(VLM))
 
 
 def edit(place: Path, **changed: object) -> Path:
@@ -156,3 +176,9 @@ def test_the_command_names_what_can_be_done_with_it(tmp_path: Path, capsys: pyte
     assert "float32" in said
     assert f"sinew train bc --init {tmp_path / 'ours'} --data PATH" in said
     assert "sinew export" not in said
+
+
+def test_a_directory_is_no_id_on_the_hub(tmp_path: Path) -> None:
+    assert at(tmp_path) == tmp_path
+    assert at(Path("runs/somewhere/else")) == Path("runs/somewhere/else")
+    assert at(Path("./nowhere")) == Path("nowhere")

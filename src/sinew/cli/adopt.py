@@ -16,7 +16,7 @@ class AdoptOptions:
     """Take over a policy that LeRobot trained; what is written is exported, served and run as any other.
 
     Attributes:
-        source: its pretrained_model directory; with --part the directory with its safetensors.
+        source: its pretrained_model directory, with --part the directory with its safetensors; or an id on the hub.
         out: directory to write.
         part: policy takes over ACT, Diffusion Policy and SmolVLA whole; vision the SigLIP tower of SmolVLA, pi0 or
             OpenVLA; language the Llama of SmolVLA or OpenVLA.
@@ -39,8 +39,7 @@ def adopt(words: list[str]) -> int:
     """Write the policy."""
     options = read(AdoptOptions, words, "sinew adopt")
 
-    from sinew.models.encoder_config import PrefixFusionConfig
-    from sinew.models.heads.config import DiffusionHeadConfig
+    from sinew.deploy.onnx import exportable
     from sinew.run.adopting import adopt as write
     from sinew.run.adopting import adopt_part
     from sinew.run.screen import say
@@ -59,8 +58,8 @@ def adopt(words: list[str]) -> int:
     cameras, head = ", ".join(policy.spec.cameras), policy.config.head.kind
     say(f"{options.out}: {head} head, {weights / 1e6:.1f} M weights, sees {cameras}")
     say(f"Next:   sinew serve {options.out}")
-    if isinstance(policy.config.fusion, PrefixFusionConfig):
+    if policy.config.fusion is not None and policy.config.fusion.kind == "prefix":
         say(f"        sinew train bc --init {options.out} --data PATH")
-    elif not isinstance(policy.config.head, DiffusionHeadConfig):  # its draws do not fit an artefact
+    if exportable(policy.config):
         say(f"        sinew export {options.out} --to onnx")
     return 0

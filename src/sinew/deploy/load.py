@@ -48,6 +48,11 @@ def load_policy(path: Path, *, device: str = "auto") -> LoadedPolicy:
     policy = VLAPolicy.from_pretrained(checkpoint_of(path), device=str(pick_device(device)))
     if policy.bodies is not None:
         policy.acting()  # which refuses where nobody said as whom
+    if not all(bool(value.isfinite().all()) for value in policy.own.buffers()):
+        raise CheckpointError(
+            f"{path}: the policy has no statistics of state and action, so it cannot act. Teach it first: "
+            f"sinew train bc --init {path} --data PATH"
+        )
     return policy
 
 

@@ -102,6 +102,15 @@ def check_exportable(config: PolicyConfig) -> None:
         )
 
 
+def exportable(config: PolicyConfig) -> bool:
+    """Return whether there can be an artefact of such a policy."""
+    try:
+        check_exportable(config)
+    except ConfigError:
+        return False
+    return True
+
+
 def _whole(policy: VLAPolicy, points: tuple[str, ...], directory: Path) -> dict[str, Graph]:
     args, dims = _sight(policy)
     outputs = ("actions", *(f"points.{name}" for name in points))

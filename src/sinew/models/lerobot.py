@@ -48,7 +48,7 @@ def read_lerobot(directory: Path, tokenizer: str = "") -> Foreign:
         weights = load_file(directory / "model.safetensors")
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{directory}/model.safetensors: cannot be read ({error}). Copy it again.") from error
-    scales = Scales(directory, content)
+    scales = Scales(directory, content, needed=kind != "smolvla")  # which is published to be taught
     config = Theirs(directory, content, scales, tokenizer)
     return READERS[kind](config, weights)
 

@@ -43,7 +43,7 @@ class Foreign:
         policy: settings that build the same network.
         cameras: (height, width) [px] by name.
         state_size: S. action_size: A.
-        low: smallest actions it was trained on, (A,). high: largest ones.
+        low: smallest actions it was trained on, (A,); none where it brings no statistics. high: largest ones.
         weights: of our ``VLAPolicy`` of these settings, normaliser included.
         notes: what is not taken over, in sentences.
         tokenizer: of its words, where it hears any. blueprints: of its pretrained parts.
@@ -67,24 +67,31 @@ class Scales:
     Args:
         directory: ``pretrained_model``.
         content: of its config.json.
+        needed: there must be some.
 
     Raises:
         CheckpointError: they are missing.
     """
 
-    def __init__(self, directory: Path, content: Mapping[str, Any]) -> None:
+    def __init__(self, directory: Path, content: Mapping[str, Any], *, needed: bool = True) -> None:
         from safetensors.torch import load_file
 
         self.directory = directory
         self.modes: Mapping[str, str] = content["normalization_mapping"]
-        steps = read_json(directory / PREPROCESSOR)["steps"]
-        step = next((step for step in steps if step.get("registry_name") in NORMALIZERS), None)
-        if step is None or "state_file" not in step:
+        known = needed or (directory / PREPROCESSOR).is_file()
+        steps = read_json(directory / PREPROCESSOR)["steps"] if known else []
+        step = next((step for step in steps if step.get("registry_name") in NORMALIZERS), {})
+        if needed and "state_file" not in step:
             raise CheckpointError(
                 f"{directory}/{PREPROCESSOR}: no normaliser with statistics in it. LeRobot before 0.4 kept them in the "
                 "weights: convert the policy with LeRobot's migrate_policy_normalization first."
             )
-        self.values = load_file(directory / step["state_file"])
+        self.values = load_file(directory / step["state_file"]) if "state_file" in step else {}
+
+    def knows(self, name: str) -> bool:
+        """Return whether there are all statistics of something, each finite."""
+        found = [self.values.get(f"{name}.{statistic}") for statistic in ("mean", "std", "min", "max")]
+        return all(value is not None and bool(value.isfinite().all()) for value in found)
 
     def affine(self, name: str, kind: str) -> tuple[Tensor, Tensor]:
         """Return (mean, std) such that (value - mean) / std is what the network saw, each flat.

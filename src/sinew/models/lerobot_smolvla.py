@@ -16,7 +16,7 @@ from sinew.models.config import FlowHeadConfig, PolicyConfig
 from sinew.models.encoder_config import LlamaConfig, PrefixFusionConfig, SiglipConfig
 from sinew.models.interleaved import EPSILON
 from sinew.models.interleaved_config import InterleavedConfig
-from sinew.models.lerobot_files import Foreign, Theirs
+from sinew.models.lerobot_files import ACTION, STATE, Foreign, Theirs
 from sinew.models.lerobot_names import SMOLVLA_RULES, rename
 from sinew.models.pixels import HALVES, Pixels
 from sinew.models.pretrained import fetch
@@ -31,6 +31,15 @@ PUBLISHED = "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
 """The vision-language model that SmolVLA is built on."""
 FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 """What is fetched of it: all but weights, which SmolVLA brings."""
+DEFAULTS: Mapping[str, Any] = {
+    "add_image_special_tokens": False,
+    "min_period": 4e-3,
+    "max_period": 4.0,
+    "self_attn_every_n_layers": 2,
+    "load_vlm_weights": False,
+    "vlm_model_name": PUBLISHED,
+}
+"""What LeRobot takes for settings that older files lack."""
 NOT_OURS = {
     "add_image_special_tokens": "puts words around images",
     "adapt_to_pi_aloha": "turns joints of ALOHA around",
@@ -50,7 +59,8 @@ def read_smolvla(theirs: Theirs, weights: Mapping[str, Tensor]) -> Foreign:
         CheckpointError: it has a part that we do not have, weights are missing, or there is no tokenizer.
         ConfigError: how many attention heads there are is said nowhere.
     """
-    content, where = theirs.content, str(theirs.directory)
+    theirs.content = content = {**DEFAULTS, **theirs.content}
+    where = str(theirs.directory)
     found = rename(_with_words(weights), SMOLVLA_RULES, where)
     seen, said = _below(found, SEES), _below(found, READS)
     _check(theirs, found)
@@ -85,8 +95,8 @@ def read_smolvla(theirs: Theirs, weights: Mapping[str, Tensor]) -> Foreign:
         "vision": {"config": vision.to_dict(), "preprocessor": pixels.to_dict()},
         "language": {"config": language.to_dict()},
     }
-    found |= theirs.norms() | _unread(policy, head)
-    return dataclasses.replace(theirs.known(policy, found, _notes(content)), tokenizer=tokenizer, blueprints=blueprints)
+    found |= _unread(policy, head)
+    return dataclasses.replace(_known(theirs, policy, found), tokenizer=tokenizer, blueprints=blueprints)
 
 
 def as_in_single_precision(table: Tensor) -> Tensor:
@@ -219,6 +229,17 @@ def _below(found: Mapping[str, Tensor], begin: str) -> dict[str, Tensor]:
 def _fixed(content: Mapping[str, Any], alone: str = "") -> bool:
     """Return whether the vision-language model, or the part of it that a setting of its own fixes, stays as it is."""
     return bool(content["train_expert_only"] or (alone and content[alone]))
+
+
+def _known(theirs: Theirs, policy: PolicyConfig, found: dict[str, Tensor]) -> Foreign:
+    """Return the policy with its statistics, or with none where it was published to be taught."""
+    notes = _notes(theirs.content)
+    if theirs.scales.knows(STATE) and theirs.scales.knows(ACTION):
+        return theirs.known(policy, found | theirs.norms(), notes)
+    for name, size in (("state", theirs.state_size), ("action", theirs.action_size)):
+        found |= {f"normalizer.{name}_{which}": torch.full((size,), float("nan")) for which in ("mean", "std")}
+    notes.append("It brings no statistics of state and action: it acts once it was taught (sinew train bc --init).")
+    return Foreign(policy, theirs.cameras, theirs.state_size, theirs.action_size, (), (), found, tuple(notes))
 
 
 def _notes(content: Mapping[str, Any]) -> list[str]:

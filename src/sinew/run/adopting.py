@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sinew.core.errors import CheckpointError, ConfigError, SpecError
+from sinew.core.errors import CheckpointError, ConfigError, DataError, SpecError
 from sinew.core.files import new_directory
 from sinew.data.formats.robot import Facts, PartialSpec, read_partial, resolve
 from sinew.models.language import train_tokenizer
 from sinew.models.lerobot import read_lerobot
 from sinew.models.lerobot_files import Foreign
 from sinew.models.policy import VLAPolicy
+from sinew.models.pretrained import fetch
 from sinew.models.towers import Part, Taken, take_language, take_tower
 from sinew.run.screen import say
 
@@ -19,10 +20,10 @@ def adopt(source: Path, out: Path, spec: Path | None, tokenizer: str = "") -> VL
     """Write a policy of LeRobot's as one of ours.
 
     Args:
-        source: its ``pretrained_model`` directory.
+        source: its ``pretrained_model`` directory, or an id on the hub.
         out: policy directory that is written; must not exist.
         spec: spec.json with what the policy's files do not say of the robot: names, units, rate, meaning of actions.
-            None looks for spec.json beside the policy's files.
+            None looks for spec.json beside the policy's files, or here if those come from the hub.
         tokenizer: of a policy that hears words: directory or hub id; "" is the one that its settings name.
 
     Raises:
@@ -32,8 +33,10 @@ def adopt(source: Path, out: Path, spec: Path | None, tokenizer: str = "") -> VL
     """
     if out.exists():
         raise ConfigError(f"{out} exists and is left as it is. Name another directory with --out.")
-    foreign = read_lerobot(source, tokenizer)
-    policy = build(foreign, source, spec or source / "spec.json")
+    place = at(source)
+    foreign = read_lerobot(place, tokenizer)
+    beside = place / "spec.json" if source == place else Path("spec.json")
+    policy = build(foreign, source, spec or beside)
     with new_directory(out) as temporary:
         policy.save_pretrained(temporary)
     for note in foreign.notes:
@@ -45,7 +48,7 @@ def adopt_part(source: Path, out: Path, part: Part, heads: int | None) -> Taken:
     """Write a part of a large policy as a directory for ``--policy.<part>.path``; say what stays behind.
 
     Args:
-        source: directory with the policy's safetensors.
+        source: directory with the policy's safetensors, or an id on the hub.
         out: directory that is written; must not exist.
         part: of the policy.
         heads: attention heads of that part, where its width does not tell.
@@ -57,10 +60,20 @@ def adopt_part(source: Path, out: Path, part: Part, heads: int | None) -> Taken:
     if out.exists():
         raise ConfigError(f"{out} exists and is left as it is. Name another directory with --out.")
     with new_directory(out) as temporary:
-        taken = {"vision": take_tower, "language": take_language}[part](source, temporary, heads=heads)
+        taken = {"vision": take_tower, "language": take_language}[part](at(source), temporary, heads=heads)
     for line in taken.lines():
         say(f"  {line}")
     return taken
+
+
+def at(source: Path) -> Path:
+    """Return the directory of a policy, or of the hub's copy where it is no directory but an id there, OWNER/NAME.
+
+    Raises:
+        CheckpointError: it is not to be had from the hub.
+    """
+    is_id = not source.exists() and len(source.parts) == 2 and not source.parts[0].startswith((".", "~", "/"))
+    return fetch(source.as_posix()) if is_id else source
 
 
 def build(foreign: Foreign, source: Path, spec: Path) -> VLAPolicy:
@@ -73,7 +86,7 @@ def build(foreign: Foreign, source: Path, spec: Path) -> VLAPolicy:
     """
     given = read_partial(spec) if spec.is_file() else PartialSpec()
     facts = Facts(foreign.action_size, foreign.state_size, foreign.cameras)
-    robot = resolve(str(source), facts, given, place=spec, reach=lambda: (foreign.low, foreign.high))
+    robot = resolve(str(source), facts, given, place=spec, reach=lambda: _reach(foreign, spec))
     if robot.binary:
         raise SpecError(
             f"{spec}: says that {', '.join(robot.binary)} takes two values only. LeRobot's policies predict it like "
@@ -85,3 +98,13 @@ def build(foreign: Foreign, source: Path, spec: Path) -> VLAPolicy:
     except RuntimeError as error:
         raise CheckpointError(f"{source}: its weights and its config.json do not fit each other ({error}).") from error
     return policy.eval()
+
+
+def _reach(foreign: Foreign, spec: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the bounds of the actions that a policy was trained on."""
+    if not foreign.low:
+        raise DataError(
+            f"{spec}: the policy brings no statistics, so nothing tells the bounds of actions. Say low and high, "
+            f"{foreign.action_size} numbers each."
+        )
+    return foreign.low, foreign.high

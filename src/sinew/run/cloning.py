@@ -12,6 +12,7 @@ from sinew.core.errors import ConfigError
 from sinew.core.files import read_json, write_json
 from sinew.core.rundir import RunDir
 from sinew.data.mixture import Mixture, table
+from sinew.deploy.onnx import exportable
 from sinew.engine import runcard
 from sinew.engine.checkpoint import unheard
 from sinew.engine.curves import draw_curves
@@ -218,7 +219,10 @@ def next_steps(config: RunConfig, path: Path) -> None:
 def _next(config: RunConfig, path: Path) -> Iterator[tuple[str, str]]:
     """Yield commands that make sense now, each with what it does."""
     yield f"sinew evaluate {path}", "the held-out errors again, in numbers"
-    yield f"sinew export {path} --to onnx", "one folder that runs on the robot without torch"
+    if exportable(config.policy):
+        yield f"sinew export {path} --to onnx", "one folder that runs on the robot without torch"
+    else:
+        yield f"sinew serve {path}", "a server that robots ask"
     if data_of(config).labels == "auto":
         yield (
             f"sinew data label {data_of(config).sources[0].path}",

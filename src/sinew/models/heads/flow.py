@@ -66,6 +66,9 @@ class FlowHead(nn.Module):
         sizes = FieldSizes(width, horizon, self.size, config.width, config.layers, interleaved=config.interleaved)
         self.field = build_field(config.expert, sizes, layout)
         self.logits = nn.Sequential(nn.Linear(width, config.width), nn.GELU(), nn.Linear(config.width, flat))
+        if config.expert == "interleaved" and not self.loss_per_row.has_binary:  # then nothing asks for them
+            self.summary.requires_grad_(requires_grad=False)
+            self.logits.requires_grad_(requires_grad=False)
         self.register_load_state_dict_pre_hook(_rename)
 
     @property

@@ -175,7 +175,7 @@ def test_the_command_names_what_can_be_done_with_it(tmp_path: Path, capsys: pyte
     said = capsys.readouterr().out
     assert "float32" in said
     assert f"sinew train bc --init {tmp_path / 'ours'} --data PATH" in said
-    assert "sinew export" not in said
+    assert f"sinew export {tmp_path / 'ours'} --to onnx" in said
 
 
 def test_a_directory_is_no_id_on_the_hub(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ class Manifest:
         points: coordinates of each point that the policy predicts, by name.
         times: of the denoising steps, 0 is noise; none with ``single``.
         padding: id that fills up sentences of a batch.
+        ending: what every sentence ends with; added where it does not.
         drawn: values of each step of that noise; None for as many as the robot has actions.
         normalizer: statistics by name, for readers; the graphs apply them themselves.
         previous: P, actions executed before that the graphs are given, NaN where none were.
@@ -98,6 +99,7 @@ class Manifest:
     normalizer: Mapping[str, Scale]
     times: tuple[float, ...] = ()
     padding: int = 0
+    ending: str = ""
     drawn: int | None = None
     previous: int = 0
     images: Images = field(default_factory=Images)

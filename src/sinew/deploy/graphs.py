@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from sinew.models.heads.flow import FlowHead
+
 if TYPE_CHECKING:
     from sinew.core.types import ActionHead, Features
     from sinew.models.network import Scene
@@ -103,10 +105,19 @@ class Step(nn.Module):
         self.binary: Tensor
 
     def forward(self, memory: list[Tensor], decided: Tensor, chunk: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next chunk (B, H, A) at unit scale, and it in physical units with two-valued actions decided."""
+        """Return the next chunk (B, H, A) at unit scale, and it in physical units with two-valued actions decided.
+
+        Of a head whose actions have more values inside, the chunk has those.
+        """
         following = cast("SteppingHead", self.head).advance(tuple(memory), chunk, time)
-        whole = self.policy.cut(torch.where(self.binary, decided, following))
+        own = following if following.shape[-1] == len(self.binary) else following[..., : len(self.binary)]
+        whole = self.policy.cut(torch.where(self.binary, decided, own))
         actions = self.policy.own.to_physical("action", whole)
         if self.policy.frame.sign:
             actions = actions + self.policy.cut(torch.where(self.binary, torch.zeros_like(decided), decided))
         return following, actions
+
+
+def inside(policy: VLAPolicy) -> int:
+    """Return how many values a step of the noise has: the robot's actions, those of its layout, or more."""
+    return policy.head.size if isinstance(policy.head, FlowHead) else policy.layout.action_size

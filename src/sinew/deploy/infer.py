@@ -43,7 +43,7 @@ class VLAInferenceEngine:
         self.manifest = open_artefact(self.path)
         self._spec = self.manifest.robot
         self.runner = open_runner(self.path, self.manifest, threads=threads, device=device)
-        self.word_ids = word_ids(self.path / TOKENIZER, self.manifest.max_tokens)
+        self.word_ids = word_ids(self.path / TOKENIZER, self.manifest.max_tokens, self.manifest.ending)
         size = self._spec.action_size
         self.history = History(self.manifest.history, previous=self.manifest.previous, actions=size)
         self.queue = ChunkQueue(self.manifest.execute)
@@ -128,15 +128,16 @@ class VLAInferenceEngine:
         return noise.astype(np.float32, copy=False)
 
 
-def word_ids(path: Path, max_tokens: int) -> Callable[[str], list[int]]:
-    """Return a function from a sentence to the ids of its words, by the tokenizer in that file."""
+def word_ids(path: Path, max_tokens: int, ending: str = "") -> Callable[[str], list[int]]:
+    """Return a function from a sentence, ended as it shall, to the ids of its words by the tokenizer in that file."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(path))
 
     @lru_cache(maxsize=KNOWN_SENTENCES)
     def ids(sentence: str) -> list[int]:
-        return tokenizer.encode(sentence).ids[:max_tokens]
+        whole = sentence if sentence.endswith(ending) else sentence + ending
+        return tokenizer.encode(whole).ids[:max_tokens]
 
     return ids
 

@@ -13,14 +13,15 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.export import Dim
+from torch.nn import functional
 
 from sinew.core.errors import CheckpointError, ConfigError, SpecError, require
 from sinew.core.files import write_text
 from sinew.core.types import NumpyObservation
 from sinew.deploy.artefact import TOKENIZER, Graph, Manifest, Port, Scale, new_artefact, seal, versions
-from sinew.deploy.graphs import Prefix, Seeing, Step, SteppingHead, Whole
+from sinew.deploy.graphs import Prefix, Seeing, Step, SteppingHead, Whole, inside
 from sinew.models.config import PolicyConfig
-from sinew.models.heads.config import DiffusionHeadConfig, FlowHeadConfig
+from sinew.models.heads.config import DiffusionHeadConfig
 from sinew.models.normalizer import Normalizer
 from sinew.models.policy import VLAPolicy
 
@@ -72,7 +73,8 @@ def export_onnx(policy: VLAPolicy, path: Path, *, source: Mapping[str, Any]) -> 
             normalizer={name: _scale(one, name) for one in (twin.normalizer, twin.own) for name in one.sizes},
             times=() if stepping is None else stepping.times,
             padding=twin.word_ids.padding,
-            drawn=twin.layout.action_size if twin.layout.action_size != twin.spec.action_size else None,
+            ending=twin.word_ids.ending,
+            drawn=inside(twin) if inside(twin) != twin.spec.action_size else None,
             previous=twin.config.num_previous,
             source=source,
             versions=versions("torch", "onnx", "onnxscript"),
@@ -91,13 +93,6 @@ def check_exportable(config: PolicyConfig) -> None:
         what = "draws steps before now" if head.before else "draws at every step (--policy.head.eta above 0)"
         raise ConfigError(
             f"this diffusion head {what}, which an artefact cannot: its noise is an input of the size of a chunk. "
-            "Serve or run the policy itself (sinew serve, sinew run)."
-        )
-    padded = isinstance(head, FlowHeadConfig) and head.interleaved is not None and head.interleaved.padded
-    if padded or getattr(config.language, "ending", None):
-        what = "noise of more values than its robot's actions" if padded else "an ending behind every instruction"
-        raise ConfigError(
-            f"this policy wants {what}, which an artefact does not give it. "
             "Serve or run the policy itself (sinew serve, sinew run)."
         )
 
@@ -125,11 +120,22 @@ def _steps(policy: VLAPolicy, points: tuple[str, ...], directory: Path) -> dict[
     outputs = ("decided", *(f"points.{name}" for name in points), *_memory_names(memory))
     batch = dims["state"]
     time = torch.full((EXAMPLE_ROWS,), cast("SteppingHead", policy.head).times[0])
-    inputs = {"memory": memory, "decided": decided, "chunk": torch.randn_like(decided), "time": time}
+    chunk = torch.randn(*decided.shape[:2], inside(policy))
+    inputs = {"memory": memory, "decided": decided, "chunk": chunk, "time": time}
     graphs = {"prefix": _export(prefix, args, dims, outputs, directory / "prefix.onnx")}
-    same = {**dict.fromkeys(inputs, batch), "memory": [batch] * len(memory)}
+    wider = prefix(*{**args, "ids": functional.pad(args["ids"], (0, 1), value=1)}.values())[1 + len(points) :]
+    same = {**dict.fromkeys(inputs, batch), "memory": _memory_dims(batch, memory, wider)}
     graphs["step"] = _export(Step(policy), inputs, same, ("next", "actions"), directory / "step.onnx")
     return graphs
+
+
+def _memory_dims(
+    batch: Mapping[int, Any], memory: Sequence[torch.Tensor], wider: Sequence[torch.Tensor]
+) -> list[dict[int, Any]]:
+    """Return which sizes of each part of a memory vary: the batch, and what is longer where one more word was said."""
+    tokens = Dim("tokens")
+    pairs = (zip(one.shape, other.shape, strict=True) for one, other in zip(memory, wider, strict=True))
+    return [{**batch, **{axis: tokens for axis, (few, more) in enumerate(sizes) if few != more}} for sizes in pairs]
 
 
 def _memory_names(memory: Sequence[torch.Tensor]) -> list[str]:

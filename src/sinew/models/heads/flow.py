@@ -119,6 +119,8 @@ class FlowHead(nn.Module):
 
     def finish(self, memory: Memory, chunk: Tensor) -> Tensor:
         """Return the robot's part of the chunk (B, H, A); two-valued actions are decided by the summary."""
+        if chunk.shape[-1] < self.size:
+            chunk = functional.pad(chunk, (0, self.size - chunk.shape[-1]))
         return self._own(self.loss_per_row.decide(torch.where(self.loss_per_row.binary, self._logits(memory), chunk)))
 
     def _own(self, chunk: Tensor) -> Tensor:

@@ -86,7 +86,9 @@ class FlowHead(nn.Module):
         return self.field(memory, chunk.masked_fill(self.loss_per_row.binary, 0.0), time)
 
     def advance(self, memory: Memory, chunk: Tensor, time: Tensor) -> Tensor:
-        """Return the chunk (B, H, A) one Euler step after time (B,)."""
+        """Return the chunk (B, H, A) one Euler step after time (B,), one of ``times``."""
+        if isinstance(self.field, InterleavedField):  # which turns time around: what single precision lost would show
+            time = (time * self.steps).round().to(exact(time.device)) / self.steps
         return chunk + self.velocity(memory, chunk, time) / self.steps
 
     def loss(self, features: Features, batch: Batch[Tensor]) -> Tensor:
@@ -112,9 +114,8 @@ class FlowHead(nn.Module):
         """
         memory = self.remember(features)
         chunk = self._start(memory[0], noise)
-        dtype = exact(chunk.device) if isinstance(self.field, InterleavedField) else torch.float32
         for time in self.times:
-            chunk = self.advance(memory, chunk, torch.full((len(chunk),), time, dtype=dtype, device=chunk.device))
+            chunk = self.advance(memory, chunk, torch.full((len(chunk),), time, device=chunk.device))
         return self.finish(memory, chunk)
 
     def finish(self, memory: Memory, chunk: Tensor) -> Tensor:

@@ -2,81 +2,80 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
+import multiprocessing
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from rows import Row
 
-from sinew.core.heap import MMAP_THRESHOLD, TRIM_THRESHOLD, keep_freed_memory
+from sinew.core.heap import keep_freed_memory
 from sinew.core.rundir import RunDir
 from sinew.core.types import Cursor
 from sinew.data.collect import collect
+from sinew.data.store import Store
 from sinew.presets import PRESETS
 from sinew.run.parts import build_policy, build_recipe
 
 COMMAND = "python benchmarks/engine.py --only heap"
-USUAL = 128 << 10
-"""glibc's own thresholds before it adapts them [bytes]."""
 UPDATES = 20
+_training: list[Any] = []
+"""Of a process: its recipe and the batches that are left."""
 
 
 def rows(quick: bool) -> Iterator[Row]:  # noqa: FBT001  (as every group)
-    """Yield CPU time and page faults of an update, kept against given back."""
-    torch.set_num_threads(1)
-    whole = PRESETS["tabletop"]("small")
-    config = dataclasses.replace(whole, recipe=getattr(whole.recipe, "inner", whole.recipe))
-    with tempfile.TemporaryDirectory() as name:
-        few = dataclasses.replace(config.collect, episodes=60)
-        store = collect(Path(name) / "store", config.world, few, seed=0)
-        recipe = build_recipe(config, build_policy(config, store), [store], RunDir(Path(name)), pool=None, note=print)
-        batches = recipe.batches(Cursor())
-        seconds: list[tuple[float, float]] = []
-        faults: list[tuple[int, int]] = []
+    """Yield CPU time and page faults of an update; who keeps and who gives back are processes of their own."""
+    world = PRESETS["tabletop"]("small")
+    spawn = multiprocessing.get_context("spawn")
+    found: dict[str, list[tuple[float, int]]] = {"kept": [], "plain": []}
+    with (
+        tempfile.TemporaryDirectory() as name,
+        ProcessPoolExecutor(1, spawn) as one,
+        ProcessPoolExecutor(1, spawn) as two,
+    ):
+        few = dataclasses.replace(world.collect, episodes=60)
+        place = collect(Path(name) / "store", world.world, few, seed=0).path
+        pools = {"kept": one, "plain": two}
         for repeat in range(4 if quick else 8):
-            found: dict[str, tuple[float, int]] = {}
             for kind in ("kept", "plain") if repeat % 2 else ("plain", "kept"):
-                set_heap(kind)
-                found[kind] = block(recipe, batches)
-            if repeat:
-                seconds.append((found["kept"][0], found["plain"][0]))
-                faults.append((found["kept"][1], found["plain"][1]))
-    ratios = sorted(kept / plain for kept, plain in seconds)
+                found[kind].append(pools[kind].submit(block, place, kind == "kept").result())
+    pairs = list(zip(found["kept"][1:], found["plain"][1:], strict=True))
+    ratios = sorted(kept[0] / plain[0] for kept, plain in pairs)
     middle = statistics.median(ratios)
-    each = [1000 * statistics.median(side) / UPDATES for side in zip(*seconds, strict=True)]
-    note = f"small policy, batches of 64, one thread: {each[0]:.0f} against {each[1]:.0f} ms"
+    each = {
+        kind: 1000 * statistics.median(seconds for seconds, _ in some[1:]) / UPDATES for kind, some in found.items()
+    }
+    note = f"small policy, batches of 64, one thread: {each['kept']:.0f} against {each['plain']:.0f} ms"
     what = "an update with freed memory kept against given back, CPU time"
     low, high = round(ratios[0], 3), round(ratios[-1], 3)
     yield Row(what, round(middle, 3), "x", "<= 1", middle <= 1, len(ratios), low, high, "0", COMMAND, note)
-    kept, plain = (statistics.median(side) / UPDATES for side in zip(*faults, strict=True))
+    faults = {kind: statistics.median(count for _, count in some[1:]) / UPDATES for kind, some in found.items()}
+    note = f"{faults['plain']:.0f} where it is given back"
     what = "page faults of an update with freed memory kept"
-    yield Row(
-        what, round(kept), "", n=len(faults), seeds="0", command=COMMAND, note=f"{plain:.0f} where it is given back"
-    )
+    yield Row(what, round(faults["kept"]), "", n=len(pairs), seeds="0", command=COMMAND, note=note)
 
 
-def set_heap(kind: str) -> None:
-    """Let the C library keep freed memory, or do as it does from the start."""
-    if kind == "kept":
-        keep_freed_memory({})
-        return
-    library = ctypes.CDLL(None)
-    for name in (MMAP_THRESHOLD, TRIM_THRESHOLD):
-        library.mallopt(name, USUAL)
-
-
-def block(recipe: object, batches: Iterator[object]) -> tuple[float, int]:
-    """Return CPU seconds and page faults of some updates, after two."""
-    update = recipe.update  # type: ignore[attr-defined]
-    for _ in range(2):
-        update(next(batches))
+def block(place: Path, keep: bool) -> tuple[float, int]:  # noqa: FBT001  (submitted by position)
+    """Return CPU seconds and page faults of some updates; the first block of a process builds what trains."""
+    if not _training:
+        torch.set_num_threads(1)
+        if keep:
+            keep_freed_memory({})
+        whole = PRESETS["tabletop"]("small")
+        config = dataclasses.replace(whole, recipe=getattr(whole.recipe, "inner", whole.recipe))
+        store = Store.open(place)
+        rundir = RunDir(place.parent / str(keep))
+        recipe = build_recipe(config, build_policy(config, store), [store], rundir, pool=None, note=print)
+        _training.extend([recipe, recipe.batches(Cursor())])
+    recipe, batches = _training
     faults, began = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.process_time()
     for _ in range(UPDATES):
-        update(next(batches))
+        recipe.update(next(batches))
     return time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from run.test_embodying import STAGES as BODY_STAGES
+from run.test_embodying import placed
 from run.test_teaching import RUN, STAGES
 from sinew.core.errors import ConfigError
 from sinew.core.files import read_json
 from sinew.engine import preflight
 from sinew.engine.forecast import Forecast
-from sinew.run import dry, train
+from sinew.run import dry, dry_run, train
 from sinew.run.parts import run_path
 
 
@@ -68,3 +70,22 @@ def test_a_stage_that_does_not_fit_is_refused_by_name_and_leaves_no_directory(
     with pytest.raises(ConfigError, match=r"stage align: The run needs .* of memory"):
         train(RUN, root=tmp_path, command="here")
     assert not run_path(RUN, tmp_path).exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_stages_with_a_robot_are_foreseen_with_their_tryouts_and_dry_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = placed(tmp_path)
+    config = dataclasses.replace(config, loop=dataclasses.replace(config.loop, eval_at=(0.5,)))
+    dry_run(config, root=tmp_path / "runs", command="here")
+    said = capsys.readouterr().out
+    assert all(f"{stage.name}" in said for stage in BODY_STAGES)
+    assert "a vision-language model, taught and given a body in 3 stages" in " ".join(said.split())
+    assert "time of 1 tryouts" in said
+    assert not list((tmp_path / "runs").glob("body-*"))
+    (path,) = train(config, root=tmp_path / "runs", command="here")
+    told = read_json(path / "stages.json")["stages"]
+    assert [one["time"]["updates"] for one in told] == [2, 3, 2]
+    assert all(one["time"]["update_s"] > 0 and one["memory"]["rows"] for one in told)
+    assert "not measured" not in (path / "README.md").read_text().partition("## Risks")[0]

@@ -138,27 +138,6 @@ def of_each(forecast: Forecast, processes: int, parallel: Parallel | None) -> Fo
     return dataclasses.replace(forecast, memory=memory)
 
 
-def unrehearsed(
-    module: nn.Module, loop: LoopConfig, *, averaged: bool, cost: CostConfig, place: Path, name: str = "policy"
-) -> Forecast:
-    """Return what is known without a rehearsal, where stages are rehearsed by themselves.
-
-    Args:
-        module: what is trained; may be on the meta device.
-        loop: how long the run is.
-        averaged: a second copy of the weights is kept.
-        cost: rates.
-        place: where the run is.
-        name: of the module.
-    """
-    trainable, frozen = _counts(module)
-    weights = 4 * (trainable + frozen)
-    kept = 4 * 2 * trainable + (weights if averaged else 0)
-    memory = Memory("each process", 0, weights, kept, 4 * trainable, 0, rows=0, row=0.0, available=0, measured_rows=0)
-    disk = Disk({"checkpoints": (2 * weights + kept) * (loop.keep + 2)}, free_disk(place))
-    return Forecast(memory, Time(loop.updates, 0.0), disk, _cost(cost), parts=tuple(parts_of(name, module)))
-
-
 def require_fit(forecast: Forecast, batch_flag: str, *, pieces: int | None = None) -> None:
     """Refuse a run that cannot fit in memory.
 

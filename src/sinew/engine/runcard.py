@@ -156,10 +156,7 @@ def forecast_rows(forecast: Forecast) -> Iterator[tuple[str, str]]:
     yield "of it weights", size(memory.weights)
     yield "of it moments and averages", size(memory.kept)
     tried = "" if memory.measured_rows == memory.rows else f", extrapolated from {memory.measured_rows}"
-    if memory.rows:
-        yield "of it an update and two batches", f"{size(memory.step + 2 * memory.batch)} for {memory.rows} rows{tried}"
-    else:
-        yield "of it gradients", f"{size(memory.step)}; activations, and what sharding saves, were not measured"
+    yield "of it an update and two batches", f"{size(memory.step + 2 * memory.batch)} for {memory.rows} rows{tried}"
     if time.update_s:
         yield from _time_rows(forecast)
     for name, count in disk.needed.items():

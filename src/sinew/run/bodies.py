@@ -12,6 +12,7 @@ from sinew.data.mixture import Line, Mixture
 from sinew.data.stats import statistics
 from sinew.data.store import Store
 from sinew.data.windows import Windows
+from sinew.engine.preflight import Waits
 from sinew.engine.trainer import Tried
 from sinew.models.config import PolicyConfig
 from sinew.models.policy import VLAPolicy
@@ -20,6 +21,7 @@ from sinew.run.clock import Clock
 from sinew.run.lessons import Lessons, fit
 from sinew.run.measuring import Tryout, measure
 from sinew.run.parts import action_statistics, fit_head
+from sinew.run.waits import of_recordings, of_world
 
 if TYPE_CHECKING:
     from sinew.core.types import Recipe, RobotSpec
@@ -62,6 +64,10 @@ class Body(Protocol):
 
     def windows(self) -> Windows | Mixture:
         """Return what is learned from."""
+        ...
+
+    def waits(self, recipe: Recipe[Any]) -> Waits:
+        """Return what a run takes time for beside updates, given the recipe of its last stage."""
         ...
 
     def tryout(self, rundir: RunDir, recipe: Recipe[Any], note: Note) -> Callable[[int], Tried]:
@@ -125,6 +131,11 @@ class WorldBody:
     def windows(self) -> Windows:
         """Return demonstrations and stills."""
         return self._cut(self.stores, held_out=False)
+
+    def waits(self, recipe: Recipe[Any]) -> Waits:
+        """Return tryouts and evaluation, by a few episodes."""
+        first = self.stores[0]
+        return of_world(self.config, recipe, first.num_frames / first.num_episodes)
 
     def tryout(self, rundir: RunDir, recipe: Recipe[Any], note: Note) -> Callable[[int], Tried]:
         """Return what tries the acting policy out in the world."""
@@ -200,6 +211,10 @@ class RecordedBody:
     def windows(self) -> Windows | Mixture:
         """Return the training episodes."""
         return self.known.windows(held_out=False)
+
+    def waits(self, recipe: Recipe[Any]) -> Waits:
+        """Return how long held-out episodes take."""
+        return of_recordings(self.config, recipe, self.known)
 
     def tryout(self, rundir: RunDir, recipe: Recipe[Any], note: Note) -> Callable[[int], Tried]:
         """Return what measures the acting policy on held-out episodes."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sinew.core.errors import ConfigError, DataError
+from sinew.core.errors import DataError
 from sinew.core.machine import num_cores
 from sinew.core.rundir import RunDir
 from sinew.data.collect import collect
@@ -23,7 +23,8 @@ from sinew.engine import runcard
 from sinew.engine.risks import of_data
 from sinew.engine.workers import start_workers
 from sinew.recipes.config import GrpoConfig
-from sinew.run import cloning, improving, teaching, training
+from sinew.run import cloning, embodying, improving, teaching, training
+from sinew.run.bodies import Body, RecordedBody, WorldBody
 from sinew.run.corpus import Corpus, gather, texts_of
 from sinew.run.lessons import lessons
 from sinew.run.parts import run_path, stills_path, store_path
@@ -55,12 +56,13 @@ def dry_run(config: RunConfig, *, root: Path, command: str, recorded: Sequence[R
     Raises:
         ConfigError: it cannot fit in memory, with what would.
     """
-    if has_body(config.stages):
-        raise ConfigError(f"{config.name}: stages with a robot are not rehearsed yet. Try the run with --quick.")
     rundir = RunDir(run_path(config, root))
     torch.set_num_threads(num_cores())
     with tempfile.TemporaryDirectory(prefix="sinew-dry-") as scratch, start_workers(config.workers) as pool:
-        if config.stages is not None:
+        if has_body(config.stages):
+            body = few_moves(config, Path(scratch), recorded, pool)
+            found = embodying.foresee(config, rundir, body, few_texts(config, Path(scratch)), command=command)
+        elif config.stages is not None:
             found = teaching.foresee(config, rundir, few_texts(config, Path(scratch)), command=command)
         else:
             found = plan(flight(config, root, Path(scratch), command, recorded, pool), rundir)
@@ -83,6 +85,13 @@ def flight(
         return training.flight(config, data, command, partial(training.sheet_of, config, data))
     data, sheet = sampled(config, scratch)
     return training.flight(config, data, command, lambda: sheet)
+
+
+def few_moves(config: RunConfig, scratch: Path, recorded: Sequence[Recorded] | None, pool: Executor) -> Body:
+    """Return the robot with a sample of its demonstrations, or with the recordings that there are."""
+    if recorded is not None:
+        return RecordedBody(config, lessons(config, recorded))
+    return WorldBody(config, sampled(config, scratch)[0], pool)
 
 
 def few_texts(config: RunConfig, scratch: Path) -> Corpus:

@@ -19,8 +19,7 @@ from sinew.data.pairs import WebRows, lines
 from sinew.data.phrases import spoken
 from sinew.data.text_lessons import TextLessons
 from sinew.engine import rng, runcard
-from sinew.engine.preflight import unrehearsed
-from sinew.engine.progress import Progress, clock
+from sinew.engine.progress import clock
 from sinew.engine.trainer import Trainer, Tried
 from sinew.evaluate.answers import sit
 from sinew.evaluate.retained import Retention, chances
@@ -38,8 +37,10 @@ from sinew.run.bodies import Body, lines_of
 from sinew.run.clock import Clock
 from sinew.run.corpus import Corpus, gather
 from sinew.run.parts import check_labels
+from sinew.run.preflight import progress_of
 from sinew.run.reporting import KEPT, kept_tables
 from sinew.run.screen import columns, console, heading, say
+from sinew.run.staging import begin, plan
 from sinew.run.teaching import answerer, image_size, in_words, pretraining, stage_seed, stages_of
 
 if TYPE_CHECKING:
@@ -132,17 +133,14 @@ def build(config: RunConfig, body: Body, corpus: Corpus) -> VLAPolicy:
     return policy.to(pick_device(config.device))
 
 
-def staged(
-    config: RunConfig, policy: VLAPolicy, body: Body, corpus: Corpus, *, on_stage: Callable[[int], None]
-) -> Staged:
-    """Return the recipe of all stages, ready for the trainer.
+def parts_of(config: RunConfig, policy: VLAPolicy, body: Body, corpus: Corpus) -> list[Part]:
+    """Return the stages of a run.
 
     Args:
         config: of the run.
         policy: that learns.
         body: its robot.
         corpus: conversations.
-        on_stage: told the number of every stage that begins or is resumed.
     """
     vlm = speaker_of(policy)
     learns = {id(item) for item in policy.parameters() if item.requires_grad}
@@ -154,11 +152,27 @@ def staged(
             return pretraining(config, number, vlm, corpus)
         return moving(config, number, policy, body, corpus)
 
-    parts = [
+    return [
         Part(stage.name, stage.updates, partial(make, number), {"optim": to_dict(stage.optim)})
         for number, stage in enumerate(stages_of(config))
     ]
-    return Staged(parts, on_stage=lambda number, _name: on_stage(number))
+
+
+def foresee(config: RunConfig, rundir: RunDir, body: Body, corpus: Corpus, *, command: str) -> runcard.Plan:
+    """Return what the run will take, each stage rehearsed on a policy of its own.
+
+    Raises:
+        ConfigError: a stage cannot fit in memory.
+    """
+    return plan(
+        config,
+        stages_of(config),
+        rundir,
+        command=command,
+        data={**body.counts, **{role: store.num_records for role, store in corpus.stores.items()}},
+        build=lambda number: parts_of(config, build(config, body, corpus), body, corpus)[number].build(),
+        waits=body.waits,
+    )
 
 
 def moving(
@@ -194,23 +208,16 @@ def train_phase(config: RunConfig, rundir: RunDir, body: Body, corpus: Corpus, *
     heading("Training")
     for text in mixing(config, body, corpus):
         say(f"  {text}")
+    foreseen = begin(foresee(config, rundir, body, corpus, command=command), rundir)
     policy = build(config, body, corpus)
-    with Progress(config.loop.updates, console=console) as progress:
+    with progress_of(config, foreseen) as progress, runcard.kept(rundir):
 
-        def entered(number: int) -> None:
+        def entered(number: int, _name: str) -> None:
             progress.note(f"Stage {in_words(stages_of(config)[number])}")
             if stages_of(config)[number].robot is not None:
                 examine(rundir, policy, corpus, note=progress.note)
 
-        recipe = staged(config, policy, body, corpus, on_stage=entered)
-        plan = runcard.Plan(
-            purpose=f"{config.name}: a vision-language model that gets a body, in {len(recipe.parts)} stages.",
-            command=command,
-            config=config,
-            forecast=unrehearsed(policy, config.loop, averaged=True, cost=config.cost, place=rundir.path),
-            data={**body.counts, **{role: store.num_records for role, store in corpus.stores.items()}},
-        )
-        runcard.start(rundir, plan)
+        recipe = Staged(parts_of(config, policy, body, corpus), on_stage=entered)
         tryout = body.tryout(rundir, recipe, progress.note)
 
         def tried(update: int) -> Tried:

@@ -18,6 +18,7 @@ from sinew.engine.preflight import Waits
 from sinew.engine.progress import clock
 from sinew.run.preflight import gist
 from sinew.run.screen import say
+from sinew.run.stages import has_body
 
 if TYPE_CHECKING:
     from sinew.core.types import Recipe
@@ -35,6 +36,7 @@ def plan(
     command: str,
     data: Mapping[str, int | str],
     build: Callable[[int], Recipe[Any]],
+    waits: Callable[[Recipe[Any]], Waits] | None = None,
 ) -> runcard.Plan:
     """Foresee a run in stages; one that goes on keeps what was foreseen when it began.
 
@@ -45,14 +47,15 @@ def plan(
         command: what was typed.
         data: counts by name.
         build: returns the recipe of a stage, given its number, on a model made for it.
+        waits: what the whole run takes time for beside updates, given the recipe of its last stage; None for nothing.
 
     Raises:
         ConfigError: a stage cannot fit in memory, with what would.
     """
-    found = _known(rundir, len(stages)) or _rehearsed(config, stages, rundir, build)
+    found = _known(rundir, len(stages)) or _rehearsed(config, stages, rundir, build, waits)
     whole = _together(found, config, rundir)
     return runcard.Plan(
-        purpose=f"{config.name}: a vision-language model, taught in {len(stages)} stages.",
+        purpose=f"{config.name}: a vision-language model, {_taught(stages)} in {len(stages)} stages.",
         command=command,
         config=config,
         forecast=whole,
@@ -69,6 +72,10 @@ def plan(
     )
 
 
+def _taught(stages: Sequence[Stage]) -> str:
+    return "taught and given a body" if has_body(tuple(stages)) else "taught"
+
+
 def begin(planned: runcard.Plan, rundir: RunDir) -> Forecast:
     """Write the card of a run and say the gist of it."""
     runcard.start(rundir, planned)
@@ -81,16 +88,21 @@ def begin(planned: runcard.Plan, rundir: RunDir) -> Forecast:
 
 
 def _rehearsed(
-    config: RunConfig, stages: Sequence[Stage], rundir: RunDir, build: Callable[[int], Recipe[Any]]
+    config: RunConfig,
+    stages: Sequence[Stage],
+    rundir: RunDir,
+    build: Callable[[int], Recipe[Any]],
+    waits: Callable[[Recipe[Any]], Waits] | None,
 ) -> list[Forecast]:
     found: list[Forecast] = []
     for number, stage in enumerate(stages):
         loop = dataclasses.replace(config.loop, updates=stage.updates)
+        begun = config.loop.updates - stage.updates if number == len(stages) - 1 else None
         try:
             one = preflight.foresee(
                 partial(_aside, build, number),
                 loop,
-                waits=_no_waits,
+                waits=partial(_waited, None if begun is None else waits, begun or 0),
                 cost=config.cost,
                 place=rundir.path,
             )
@@ -108,9 +120,13 @@ def _aside(build: Callable[[int], Recipe[Any]], number: int, _place: RunDir) -> 
     return build(number)
 
 
-def _no_waits(_recipe: Recipe[Any], _place: RunDir) -> Waits:
-    """Return that a stage stops for nothing but checkpoints."""
-    return Waits()
+def _waited(waits: Callable[[Recipe[Any]], Waits] | None, begun: int, recipe: Recipe[Any], _place: RunDir) -> Waits:
+    """Return what the run waits for, counted from the update at which its last stage begins."""
+    if waits is None:
+        return Waits()
+    found = waits(recipe)
+    stops = (dataclasses.replace(stop, update=stop.update - begun) for stop in found.stops)
+    return dataclasses.replace(found, stops=tuple(stops))
 
 
 def _known(rundir: RunDir, count: int) -> list[Forecast]:
@@ -139,7 +155,8 @@ def _together(found: Sequence[Forecast], config: RunConfig, rundir: RunDir) -> F
         updates=updates,
         update_s=sum(one.time.updates * one.time.update_s for one in found) / updates,
         data_s=sum(one.time.updates * one.time.data_s for one in found) / updates,
-        stops=tuple(stops),
+        stops=tuple(sorted(stops, key=lambda stop: stop.update)),
+        after_s=sum(one.time.after_s for one in found),
         paces=tuple((begun, one.time.update_s) for begun, one in zip(begins, found, strict=True)),
     )
     disk = Disk({"checkpoints": checkpoints}, free_disk(rundir.path))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from filled import fill
+from from_lerobot import images, laid
 from sinew.core.types import Batch, NumpyObservation, Observation
 
 GOLDEN = Path(__file__).parent / "models" / "golden" / "smolvla"
@@ -20,27 +17,11 @@ VLM = GOLDEN / "vlm"
 """What stands in for the vision-language model: its config.json and its tokenizer.json."""
 POLICIES = sorted(path.name for path in GOLDEN.iterdir() if path != VLM)
 TASKS = ("push the red block", "lift it\n", "")
-SPEC = {
-    "embodiment": "arm",
-    "state": [f"joint {number}" for number in range(5)],
-    "state_units": ["rad"] * 5,
-    "action": ["dx", "dy", "dz", "grip"],
-    "action_units": ["m", "m", "m", "1"],
-    "low": [-100.0] * 4,
-    "high": [100.0] * 4,
-    "hz": 30.0,
-    "kind": "absolute",
-}
 
 
 def given(place: Path, name: str = "interleaved") -> Path:
     """Return a ``pretrained_model`` with the weights that LeRobot had when it answered, and a spec.json beside it."""
-    shutil.copytree(GOLDEN / name, place)
-    shapes = json.loads((place / "shapes.json").read_text())
-    weights = {key: torch.from_numpy(value) for key, value in fill(shapes).items()}
-    save_file(weights, place / "model.safetensors")
-    (place / "spec.json").write_text(json.dumps(SPEC))
-    return place
+    return laid(GOLDEN / name, place)
 
 
 def answers(name: str = "interleaved") -> Any:  # noqa: ANN401  (an npz)
@@ -50,9 +31,7 @@ def answers(name: str = "interleaved") -> Any:  # noqa: ANN401  (an npz)
 
 def seen(expected: Any) -> NumpyObservation:  # noqa: ANN401
     """Return the observations that LeRobot answered."""
-    names = [name for name in expected.files if name.startswith("observation.images.")]
-    images = {name.removeprefix("observation.images."): expected[name] for name in names}
-    return Observation(images, expected["state"], TASKS)
+    return Observation(images(expected), expected["state"], TASKS)
 
 
 def lesson(expected: Any) -> Batch[Tensor]:  # noqa: ANN401

@@ -115,33 +115,32 @@ def time_rows() -> Iterator[Row]:
     """Yield how far the time foreseen after a twentieth of recorded runs is from what they took.
 
     Wall time says as much of the other work on the machine, which nobody foresees, as of the run; where a log has CPU
-    time, which is what the run takes with cores to itself, that is replayed too, and judged.
+    time, which is what the run takes with cores to itself, that is replayed too.
     """
     logs = recorded()
-    yield from errors_row("CPU time", [eta_error(path, "cpu_s") for path in logs], bar=True)
-    yield from errors_row("wall time", [eta_error(path, "elapsed_s") for path in logs], bar=False)
+    yield from errors_row("CPU time", [eta_error(path, "cpu_s") for path in logs])
+    yield from errors_row("wall time", [eta_error(path, "elapsed_s") for path in logs])
 
 
-def errors_row(what: str, told: Sequence[float | None], *, bar: bool) -> Iterator[Row]:
-    """Yield how many of the errors are small, and their middle; ``bar`` says whether they are judged."""
+def errors_row(what: str, told: Sequence[float | None]) -> Iterator[Row]:
+    """Yield how many of the errors are small, and their middle."""
     errors = sorted(abs(error) for error in told if error is not None)
     first, second = (
         f"recorded runs whose end, foreseen after 5 %, is within 20 %, in {what}",
         f"median error of the end of recorded runs, foreseen after 5 %, in {what}",
     )
     if not errors:
-        yield Row(first, None, "%", bar="= 100" if bar else "", command=COMMAND)
+        yield Row(first, None, "%", bar="= 100", command=COMMAND)
         return
     within = sum(error <= BAR for error in errors)
     note = "replayed from metrics.jsonl; stops are foreseen from one rehearsal and stretched as the updates are"
-    if not bar:
+    if what == "wall time":
         note += "; these runs shared their machine with other work, which came and went"
     share, middle = round(100 * within / len(errors), 1), round(100 * statistics.median(errors), 1)
     low, high = round(100 * errors[0], 1), round(100 * errors[-1], 1)
-    limits = ("= 100", f"<= {100 * BAR:.0f}") if bar else ("", "")
-    ok = (within == len(errors), middle <= 100 * BAR) if bar else (None, None)
-    yield Row(first, share, "%", limits[0], ok[0], len(errors), command=COMMAND, note=note)
-    yield Row(second, middle, "%", limits[1], ok[1], len(errors), low, high, command=COMMAND, note=note)
+    yield Row(first, share, "%", "= 100", within == len(errors), len(errors), command=COMMAND, note=note)
+    limit = f"<= {100 * BAR:.0f}"
+    yield Row(second, middle, "%", limit, middle <= 100 * BAR, len(errors), low, high, command=COMMAND, note=note)
 
 
 def recorded() -> list[Path]:

@@ -221,6 +221,7 @@ def _weak(head: str, *, learn: bool) -> Iterator[Row]:
     yield _row(f"{head}, weak start, wrong goal named", cells.start, control="wrong")
     wrong = _rate(cells.improved, control="wrong")
     yield _row(f"{head}, improved, wrong goal named", cells.improved, "<= 1", wrong and wrong.rate <= 0.01, "wrong")
+    yield _row(f"{head}, imitation for the same CPU time, wrong goal named", cells.imitated, control="wrong")
 
 
 def _shuffled(*, learn: bool) -> Iterator[Row]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import operator
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from filled import fill
+from from_lerobot import edit, images, laid
 from sinew.core.errors import CheckpointError, ConfigError, DataError
 from sinew.core.types import Batch, NumpyObservation, Observation
 from sinew.models.lerobot import read_lerobot
@@ -24,36 +22,19 @@ from sinew.run.adopting import adopt
 
 GOLDEN = Path(__file__).parent / "golden" / "lerobot"
 POLICIES = sorted(path.name for path in GOLDEN.iterdir())
-SPEC = {
-    "embodiment": "arm",
-    "state": [f"joint {number}" for number in range(5)],
-    "state_units": ["rad"] * 5,
-    "action": ["dx", "dy", "dz", "grip"],
-    "action_units": ["m", "m", "m", "1"],
-    "low": [-100.0] * 4,
-    "high": [100.0] * 4,
-    "hz": 30.0,
-    "kind": "absolute",
-}
 
 
 def given(place: Path, name: str) -> Path:
     """Return a ``pretrained_model`` with the weights that LeRobot had when it answered."""
-    shutil.copytree(GOLDEN / name, place)
-    shapes = json.loads((place / "shapes.json").read_text())
-    weights = {key: torch.from_numpy(value) for key, value in fill(shapes).items()}
-    save_file(weights, place / "model.safetensors")
-    (place / "spec.json").write_text(json.dumps(SPEC))
-    return place
+    return laid(GOLDEN / name, place)
 
 
 def seen(expected: Any, policy: VLAPolicy) -> NumpyObservation:  # noqa: ANN401  (an npz)
     """Return the observations that LeRobot answered."""
-    names = [name for name in expected.files if name.startswith("observation.images.")]
-    images = {name.removeprefix("observation.images."): expected[name] for name in names}
-    assert set(images) == set(policy.spec.cameras)
+    found = images(expected)
+    assert set(found) == set(policy.spec.cameras)
     rows, ticks = expected["state"].shape[:2]
-    return Observation(images, expected["state"], ("",) * rows, history_is_pad=np.zeros((rows, ticks), dtype=bool))
+    return Observation(found, expected["state"], ("",) * rows, history_is_pad=np.zeros((rows, ticks), dtype=bool))
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -89,13 +70,6 @@ def test_what_was_adopted_learns_on(tmp_path: Path) -> None:
     policy.losses(batch)["action"].sum().backward()
     frozen = [name for name, value in policy.named_parameters() if value.requires_grad and value.grad is None]
     assert frozen == []
-
-
-def edit(place: Path, **changed: object) -> Path:
-    """Write other settings into a config.json."""
-    content = json.loads((place / "config.json").read_text())
-    (place / "config.json").write_text(json.dumps(content | changed))
-    return place
 
 
 @pytest.mark.parametrize(

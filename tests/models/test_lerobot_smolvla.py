@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from from_lerobot import edit
 from sinew.cli.main import main
 from sinew.core.errors import CheckpointError, DataError, SpecError
 from sinew.deploy.load import load_policy
@@ -99,13 +100,6 @@ def test_one_without_statistics_learns_before_it_acts(tmp_path: Path) -> None:
     (place / "spec.json").write_text(json.dumps(spec))
     with pytest.raises(DataError, match=r"no statistics.*Say low and high, 4 numbers each"):
         adopt(place, tmp_path / "again", None, str(VLM))
-
-
-def edit(place: Path, **changed: object) -> Path:
-    """Write other settings into a config.json."""
-    content = json.loads((place / "config.json").read_text())
-    (place / "config.json").write_text(json.dumps(content | changed))
-    return place
 
 
 @pytest.mark.parametrize(

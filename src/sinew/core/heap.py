@@ -16,7 +16,7 @@ def keep_freed_memory(environment: Mapping[str, str] | None = None) -> bool:
     """Let this process keep what it frees, up to a gigabyte, instead of asking the system for it at every update anew.
 
     glibc maps larger tensors one by one and unmaps them when they are freed, so that each update pays for thousands of
-    pages to be found and cleared: a quarter of a small policy's training. Explicit trimming still gives all of it back.
+    pages to be found and cleared: a fifth of a small policy's training. Explicit trimming still gives all of it back.
 
     Args:
         environment: the process's own when None; where it speaks of glibc's settings or brings another allocator,

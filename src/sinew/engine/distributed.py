@@ -26,6 +26,8 @@ PATIENCE = datetime.timedelta(days=7)
 """How long ranks wait for each other while rank 0 collects or evaluates; a rank that dies is noticed at once."""
 RANK_STREAM = 0x72616E6B
 """Keeps the seeds of other ranks apart from any that rank 0, or a run of one process, uses."""
+_parts: ContextVar[int] = ContextVar("parts", default=0)
+"""Parts that a process alone cuts its batches into; 0 outside ``by_itself``."""
 
 
 @dataclass(frozen=True)
@@ -199,9 +201,6 @@ def by_itself() -> Generator[int]:
         yield size
     finally:
         _parts.reset(token)
-
-
-_parts: ContextVar[int] = ContextVar("parts", default=0)
 
 
 @contextmanager

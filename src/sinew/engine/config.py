@@ -11,7 +11,7 @@ Parallel = Literal["ddp", "fsdp2", "zero2", "zero3"]
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with linear warm-up, cosine decay and clipping.
+    """AdamW, or Muon beside it, with linear warm-up, cosine decay and clipping.
 
     Attributes:
         lr: peak learning rate.
@@ -26,6 +26,8 @@ class OptimConfig:
         precision: bf16 computes in half the memory, with weights, averages and losses in fp32.
         parallel: how processes that train together share the weights: "ddp", everyone has all; "fsdp2", everyone has a
             shard; "zero2" and "zero3", DeepSpeed's ZeRO; None means ddp. A run may go on with another.
+        muon: learning rate, as a share of ``lr``, of the matrices within the network, which Muon steps (see
+            ``engine/muon.py``); None leaves all to AdamW.
 
     A setting that is None is as if it did not exist.
     """
@@ -40,6 +42,7 @@ class OptimConfig:
     accumulate: int | None = None
     precision: Precision | None = None
     parallel: Parallel | None = None
+    muon: float | None = None
 
 
 @dataclass(frozen=True)

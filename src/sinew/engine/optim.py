@@ -18,7 +18,9 @@ from sinew.core.launch import launched
 from sinew.engine.adamw import FusedAdamW
 from sinew.engine.config import OptimConfig
 from sinew.engine.distributed import world
+from sinew.engine.muon import Muon
 from sinew.engine.parallel import check_precision, share
+from sinew.engine.param_groups import param_groups
 from sinew.engine.parts import gradient_rms, parts_of
 from sinew.engine.sharing import Sharing
 
@@ -42,7 +44,7 @@ def learning_rate(config: OptimConfig, step: int, updates: int) -> float:
 
 
 class Optim:
-    """AdamW (Loshchilov 2019, arXiv:1711.05101) with everything that belongs to a step.
+    """AdamW (Loshchilov 2019, arXiv:1711.05101), and Muon where asked for, with everything that belongs to a step.
 
     A step whose loss or gradient is not finite is skipped: weights and moments stay as they were.
     On CUDA this needs no host synchronisation: the fused kernel itself reads the flag, and clipping
@@ -74,7 +76,7 @@ class Optim:
         if self.pieces < 1:
             raise ConfigError(f"--optim.accumulate {self.pieces}: a batch is cut into at least 1 piece.")
         check_precision(launched(), config.precision)
-        groups = _groups(module, config)
+        groups = param_groups(module, config)
         self.sharing = share(module, config.parallel)
         self.parameters = self.sharing.parameters
         known = dict(zip(self.sharing.names, self.parameters, strict=True))
@@ -83,8 +85,17 @@ class Optim:
         self._factors: list[float] = [group.pop("factor") for group in groups]
         device = self.parameters[0].device
         fused = device.type in {"cpu", "cuda"}
-        self.adamw = FusedAdamW(groups, config.lr) if fused else torch.optim.AdamW(groups, lr=config.lr)
+        kinds = [group.pop("muon") for group in groups]
+        first = [group for group, muon in zip(groups, kinds, strict=True) if not muon]
+        second = [group for group, muon in zip(groups, kinds, strict=True) if muon]
+        self.adamw = FusedAdamW(first, config.lr) if fused else torch.optim.AdamW(first, lr=config.lr)
+        self.muon = Muon(second, config.lr) if second else None
         self.stepper = self.sharing.stepper(self.adamw, config)
+        if self.muon is not None and (self.sharing.parted or self.stepper is not None):
+            raise ConfigError(
+                f"--optim.muon {config.muon}: it makes whole matrices orthogonal, and ranks hold shards of them with "
+                f"--optim.parallel {config.parallel}. Use ddp, or leave Muon out."
+            )
         self.waits = device.type not in {"cuda", "meta"}
         """Whether the host looks at the gradient norm before stepping, which costs nothing on a CPU."""
         self.parts = parts_of(module)
@@ -126,7 +137,9 @@ class Optim:
         self.bad_total.add_(self._bad)
         self.bad_run.add_(self._bad).mul_(self._bad)
         rate = self.lr
-        for group, factor in zip(self.adamw.param_groups, self._factors, strict=True):
+        steppers = (self.adamw,) if self.muon is None else (self.adamw, self.muon)
+        every = [group for stepper in steppers for group in stepper.param_groups]
+        for group, factor in zip(every, self._factors, strict=True):
             group["lr"] = rate * factor
         self.num_steps += 1
         if self.stepper is not None or not (self.waits and bool(self._bad)):
@@ -162,10 +175,12 @@ class Optim:
 
     def state_dict(self) -> dict[str, Any]:
         """Return moments, schedule position and counters."""
+        muon = {} if self.muon is None else {"muon": self.muon.state_dict()}
         return {
             "adamw": self._moments(self.adamw.state_dict(), self.sharing.stored)
             if self.stepper is None
             else self.stepper.state_dict(),
+            **muon,
             "num_steps": self.num_steps,
             "bad_run": self.bad_run.clone(),
             "bad_total": self.bad_total.clone(),
@@ -177,6 +192,8 @@ class Optim:
             self.adamw.load_state_dict(self._moments(state["adamw"], self.sharing.own))
         else:
             self.stepper.load_state_dict(state["adamw"])
+        if self.muon is not None:
+            self.muon.load_state_dict(state["muon"])
         self.num_steps = state["num_steps"]
         self.bad_run.copy_(state["bad_run"])
         self.bad_total.copy_(state["bad_total"])
@@ -213,54 +230,14 @@ class Optim:
             shrunk = torch.ones_like(norm) if self._shrunk is None else self._shrunk
             self.stepper.step(gradients, shrunk.masked_fill(self._bad > 0, math.nan))
             return
+        if self.muon is not None:
+            self.muon.apply(self._shrunk, None if self.waits else self._bad)
         if isinstance(self.adamw, FusedAdamW):
             self.adamw.apply(self._shrunk, None if self.waits else self._bad)
             return
         if self._shrunk is not None:
             torch._foreach_div_(gradients, self._shrunk)  # pyright: ignore
         self.adamw.step()
-
-
-def _groups(module: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Sort the names of what is trained by its part's learning rate and by whether it decays.
-
-    Raises:
-        ConfigError: a part is unknown, or nothing is left to train.
-    """
-    parts = dict(config.parts or {})
-    named = dict(module.named_parameters())
-    unknown = [part for part in parts if not any(_within(name, part) for name in named)]
-    if unknown or any(factor < 0 for factor in parts.values()):
-        known = dict.fromkeys(".".join(name.split(".")[:depth]) for depth in (1, 2) for name in named)
-        raise ConfigError(
-            f"--optim.parts {parts}: wanted shares of the learning rate, 0 or more, by the names of parts. "
-            f"There are {', '.join(known)}, and what is below them."
-        )
-    groups: dict[tuple[float, bool], list[str]] = {}
-    for name, parameter in named.items():
-        nearest = max((part for part in parts if _within(name, part)), key=len, default=None)
-        factor = 1.0 if nearest is None else parts[nearest]
-        if not factor:
-            parameter.requires_grad_(False)  # noqa: FBT003
-        if parameter.requires_grad:
-            groups.setdefault((factor, _decays(module, name)), []).append(name)
-    if not groups:
-        raise ConfigError(f"{type(module).__name__}: nothing to train, all parameters are frozen. Unfreeze a part.")
-    return [
-        {"names": groups[key], "factor": key[0], "weight_decay": config.weight_decay if key[1] else 0.0}
-        for key in sorted(groups, key=lambda key: (-key[0], not key[1]))
-    ]
-
-
-def _within(name: str, part: str) -> bool:
-    return name == part or name.startswith(f"{part}.")
-
-
-def _decays(module: nn.Module, name: str) -> bool:
-    """Whether weight decay acts on a parameter: on matrices, not on norms and biases."""
-    owner, _, own = name.rpartition(".")
-    is_norm = "Norm" in type(module.get_submodule(owner)).__name__
-    return module.get_parameter(name).ndim > 1 and not is_norm and own != "bias"
 
 
 class Ema:

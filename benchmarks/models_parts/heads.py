@@ -53,7 +53,7 @@ def config_of(name: str) -> RunConfig:
     half = cells()["half the updates, the preset, mlp head, 3 DAgger rounds"]
     loop = half.loop
     if name in LENGTHS:
-        loop = dataclasses.replace(loop, updates=round(LENGTHS[name] * loop.updates, -2))
+        loop = dataclasses.replace(loop, updates=100 * round(LENGTHS[name] * loop.updates / 100))
     return dataclasses.replace(half, policy=dataclasses.replace(half.policy, head=HEADS[name]), loop=loop)
 
 

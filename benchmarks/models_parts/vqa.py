@@ -48,13 +48,16 @@ def chains() -> dict[str, tuple[Stage, ...]]:
     """Return the stages of each arm, the last of each to be made as long as the whole chain costs."""
     read, align, answer = stages_of(preset("small"))
     alike = dataclasses.replace(answer, recipe=dataclasses.replace(answer.recipe, parts=EVERY))  # nothing to be kept
+    describe = dataclasses.replace(align, recipe=dataclasses.replace(align.recipe, parts=EVERY))
+    join = dataclasses.replace(align, updates=100, recipe=dataclasses.replace(align.recipe, parts=("projector",)))
     words = dataclasses.replace(answer.recipe, parts=("lm",), sight="words", exchanges="rest")
     questions = dataclasses.replace(answer.recipe, exchanges="rest")
     return {
         CHAIN: (read, align, answer),
         ALONE: (alike,),
-        "without 0a": (align, alike),
+        "without 0a": (describe, alike),
         "without 1a": (read, answer),
+        "the projector alone in 1a": (read, join, answer),
         "with 0b": (read, Stage("0b words", WORDS, words, answer.optim), align, answer),
         "without captions in 1b": (read, align, dataclasses.replace(answer, recipe=questions)),
     }

@@ -24,7 +24,7 @@ from sinew.data.collect import collect
 from sinew.data.config import CollectConfig
 from sinew.data.stills import collect_stills
 from sinew.data.windows import Windows
-from sinew.engine.config import LoopConfig, OptimConfig
+from sinew.engine.config import LoopConfig
 from sinew.engine.workers import start_workers
 from sinew.envs.tabletop.config import TabletopConfig
 from sinew.evaluate.intervals import wilson
@@ -35,8 +35,11 @@ from sinew.models.encoder_config import LmFusionConfig
 from sinew.models.policy import VLAPolicy
 from sinew.models.speaking import speaker_of
 from sinew.models.vlm_config import CausalConfig, StemConfig, VlmConfig
+from sinew.presets.size import sized_optim
+from sinew.presets.three_stage import body_stages
+from sinew.presets.vlm import embedded_stages
 from sinew.recipes.bc import to_device
-from sinew.recipes.config import AnyStageRecipe, BcConfig, CotrainConfig, PretrainConfig
+from sinew.recipes.config import AnyStageRecipe, BcConfig, CotrainConfig
 from sinew.run import RunConfig, train
 from sinew.run.bodies import Body, WorldBody
 from sinew.run.clock import Clock
@@ -53,7 +56,9 @@ WORLD = TabletopConfig(image_size=72, colours=6, objects=2)
 SKILLS = {"touch": 1.0, "lift": 1.0, "place": 1.0, "push": 1.0}
 DEMONSTRATIONS = CollectConfig(episodes=240, mix=SKILLS, stills=1000)
 TEXTS = TextsConfig(scenes=6000, exam=100, blind=0)
-UPDATES, BATCH, RATIO = 150, 16, 0.5
+SHARE = 0.5
+"""Of the updates of preset vlm, for the model that all arms begin with; its scenes have fewer things."""
+UPDATES, BATCH, RATIO = 200, 16, 0.5
 LEAST = 0.9
 
 
@@ -87,14 +92,9 @@ def arms() -> dict[str, tuple[AnyStageRecipe, bool]]:
 
 def base_config(seed: int) -> RunConfig:
     """Return the run that teaches the model which every arm begins with."""
-    optim = OptimConfig(lr=2e-3, weight_decay=0.01, warmup=0.03, final=0.03, ema=0.0)
-    read = PretrainConfig(data="captions", parts=("vision", "reader"), exchanges="first", plain=True, batch=32)
-    align = PretrainConfig(data="captions", parts=("projector",), exchanges="first", batch=32)
-    answer = PretrainConfig(parts=("projector", "lm"), apart=6, balance="answer", batch=16)
-    stages = (
-        Stage("0a read", 900, read, optim),
-        Stage("1a align", 60, align, optim),
-        Stage("1b instruct", 1000, answer, dataclasses.replace(optim, lr=1.5e-3)),
+    stages = tuple(
+        dataclasses.replace(stage, updates=round(SHARE * stage.updates))
+        for stage in embedded_stages(sized_optim("small").lr)
     )
     loop = LoopConfig(updates=sum(stage.updates for stage in stages), eval_at=())
     model = VlmConfig(
@@ -105,8 +105,7 @@ def base_config(seed: int) -> RunConfig:
 
 def arm_config(recipe: AnyStageRecipe, begin: Path, seed: int, *, insulate: bool) -> RunConfig:
     """Return the run of an arm on a base model."""
-    gently = {"network.language": 0.3, "network.vision": 0.3, "network.project": 0.3}
-    optim = OptimConfig(lr=2e-3, weight_decay=0.01, warmup=0.1, final=0.05, ema=0.0, parts=gently)
+    optim = body_stages(sized_optim("small").lr)[0].optim
     return RunConfig(
         name=NAME,
         seed=seed,
@@ -122,7 +121,7 @@ def arm_config(recipe: AnyStageRecipe, begin: Path, seed: int, *, insulate: bool
         ),
         recipe=BcConfig(),
         vlm=VlmConfig(path=str(begin)),
-        texts=dataclasses.replace(TEXTS, exam=30),
+        texts=dataclasses.replace(TEXTS, exam=60),
         stages=(Stage("2 co-train", UPDATES, recipe, optim),),
         loop=LoopConfig(updates=UPDATES, save_every=100, eval_at=()),
     )

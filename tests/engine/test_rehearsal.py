@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
 import torch
 
 from engine.tiny import Fit, Points
-from sinew.core.types import Batch, Observation
+from sinew.core.types import Batch, Observation, TextBatch
+from sinew.data.pairs import Pair
+from sinew.data.text_lessons import Lesson
 from sinew.engine.rehearsal import counted_tokens, first_rows, rehearse
 
 
@@ -64,3 +69,23 @@ def test_the_longest_sequence_is_counted_and_the_hook_is_gone_afterwards() -> No
         layer(torch.zeros(2, 3, 4))
     layer(torch.zeros(2, 9, 4))
     assert tokens[0] == 14
+
+
+def test_of_windows_and_conversations_the_same_share_is_cut() -> None:
+    batch = Batch(
+        obs=Observation({"front": torch.zeros(6, 1, 3, 2, 2)}, torch.zeros(6, 1, 2), tuple("abcdef")),
+        actions=torch.zeros(6, 1, 1),
+        is_pad=torch.zeros(6, 1),
+        weight=torch.ones(6),
+    )
+    labels = torch.tensor([[-100, 1, 2, -100], [-100, -100, 3, -100], [-100, 4, 5, 6]])
+    text = TextBatch(torch.zeros(3, 1, 3, 2, 2), labels, labels, labels > 0)
+    places = (labels.flatten() >= 0).nonzero()[:, 0]
+    pair = Pair(batch, Lesson(text, places, torch.full((6,), 1 / 6)))
+    cut = first_rows(pair, 6)
+    assert (cut.num_rows, cut.robot.num_rows) == (6, 4)
+    assert cut.robot.obs.instruction == ("a", "b", "c", "d")
+    assert cut.web is not None
+    assert cut.web.places.tolist() == [1, 2, 6]
+    assert cut.web.weights.tolist() == pytest.approx([1 / 3] * 3)
+    assert first_rows(dataclasses.replace(pair, web=None), 2).num_rows == 2

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,12 @@ class Pair(Generic[X]):
     def num_rows(self) -> int:
         """Rows of both kinds."""
         return self.robot.num_rows + (0 if self.web is None else self.web.num_rows)
+
+    def first(self, count: int, cut: Callable[[Any, int], Any]) -> Pair[X]:
+        """Return the first rows of both kinds, ``count`` together, at least one each; ``cut`` takes them of a batch."""
+        share = count / self.num_rows
+        robot = cut(self.robot, max(1, round(share * self.robot.num_rows)))
+        return Pair(robot, None if self.web is None else cut(self.web, max(1, round(share * self.web.num_rows))))
 
     @property
     def ids(self) -> X | None:

@@ -47,6 +47,12 @@ class Lesson(Generic[X]):
         """Numbers of the records, for dumps."""
         return self.text.ids
 
+    def first(self, count: int, cut: Callable[[Any, int], Any]) -> Lesson[X]:
+        """Return the first records and what is learned of them; ``cut`` takes them of a batch."""
+        places, weights, labels = (cast("Any", part) for part in (self.places, self.weights, self.text.labels))
+        kept = places < count * labels.shape[1]
+        return Lesson(cut(self.text, count), places[kept], weights[kept] / weights[kept].sum())
+
     def map(self, convert: Callable[[X], Y]) -> Lesson[Y]:
         """Return the lesson with every array put through ``convert``."""
         return map_arrays(self, convert)

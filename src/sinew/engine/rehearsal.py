@@ -117,10 +117,16 @@ def rehearse(recipe: Recipe[Any], *, seconds: float, affordable: Callable[[int],
 
 
 def first_rows(batch: Any, count: int) -> Any:  # noqa: ANN401  (any batch)
-    """Return the first rows of a batch: of its arrays, and of the tuples that have an entry a row."""
+    """Return the first rows of a batch: of its arrays, and of the tuples that have an entry a row.
+
+    A batch whose arrays have other entries than one a row has a method ``first`` that is asked instead.
+    """
     rows = int(batch.num_rows)
     if count >= rows or not dataclasses.is_dataclass(batch):
         return batch
+    own = getattr(batch, "first", None)
+    if own is not None:
+        return own(count, first_rows)
     return _cut(map_arrays(batch, lambda array: array[:count]), rows, count)
 
 

@@ -60,10 +60,13 @@ def dry_run(config: RunConfig, *, root: Path, command: str, recorded: Sequence[R
     torch.set_num_threads(num_cores())
     with tempfile.TemporaryDirectory(prefix="sinew-dry-") as scratch, start_workers(config.workers) as pool:
         if has_body(config.stages):
-            body = few_moves(config, Path(scratch), recorded, pool)
+            body, sheet = few_moves(config, Path(scratch), recorded, pool)
             found = embodying.foresee(config, rundir, body, few_texts(config, Path(scratch)), command=command)
+            counts = body.counts if sheet is None else sheet.counts
+            found = dataclasses.replace(found, data={**counts, **texts_to_come(config, found)})
         elif config.stages is not None:
             found = teaching.foresee(config, rundir, few_texts(config, Path(scratch)), command=command)
+            found = dataclasses.replace(found, data=texts_to_come(config, found))
         else:
             found = plan(flight(config, root, Path(scratch), command, recorded, pool), rundir)
     show(found, rundir)
@@ -87,11 +90,23 @@ def flight(
     return training.flight(config, data, command, lambda: sheet)
 
 
-def few_moves(config: RunConfig, scratch: Path, recorded: Sequence[Recorded] | None, pool: Executor) -> Body:
-    """Return the robot with a sample of its demonstrations, or with the recordings that there are."""
+def few_moves(
+    config: RunConfig, scratch: Path, recorded: Sequence[Recorded] | None, pool: Executor
+) -> tuple[Body, Sheet | None]:
+    """Return the robot with a sample of its demonstrations and what all would be, or with the recordings there are."""
     if recorded is not None:
-        return RecordedBody(config, lessons(config, recorded))
-    return WorldBody(config, sampled(config, scratch)[0], pool)
+        return RecordedBody(config, lessons(config, recorded)), None
+    stores, sheet = sampled(config, scratch)
+    return WorldBody(config, stores, pool), sheet
+
+
+def texts_to_come(config: RunConfig, found: runcard.Plan) -> dict[str, int | str]:
+    """Return how many conversations there will be, where only those of a few scenes were looked at."""
+    texts = texts_of(config)
+    own = bool(texts.captions or texts.instructions)
+    return {
+        role: found.data[role] if own else texts.scenes for role in ("captions", "instructions") if role in found.data
+    }
 
 
 def few_texts(config: RunConfig, scratch: Path) -> Corpus:

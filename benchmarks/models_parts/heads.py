@@ -33,7 +33,7 @@ HEADS: dict[str, AnyHeadConfig] = {
     "autoregressive, fast": AutoregressiveHeadConfig(tokens="fast"),
     "bins": BinsHeadConfig(),
 }
-LENGTHS = {"bins": 1.3, "autoregressive, values": 0.9}
+LENGTHS = {"bins": 1.3, "autoregressive, values": 0.9, "autoregressive, fast": 0.85}
 """Updates of heads that get more or fewer than the others within the budget; 1 is half the preset's."""
 SHARE, BUDGET = 0.8, 2.0
 

@@ -56,7 +56,7 @@ WORLD = TabletopConfig(image_size=72, colours=6, objects=2)
 SKILLS = {"touch": 1.0, "lift": 1.0, "place": 1.0, "push": 1.0}
 DEMONSTRATIONS = CollectConfig(episodes=240, mix=SKILLS, stills=1000)
 TEXTS = TextsConfig(scenes=6000, exam=100, blind=0)
-SHARE = 0.5
+SHARE = 0.75
 """Of the updates of preset vlm, for the model that all arms begin with; its scenes have fewer things."""
 UPDATES, BATCH, RATIO = 200, 16, 0.5
 LEAST = 0.9

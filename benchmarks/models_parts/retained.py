@@ -58,7 +58,7 @@ DEMONSTRATIONS = CollectConfig(episodes=240, mix=SKILLS, stills=1000)
 TEXTS = TextsConfig(scenes=6000, exam=100, blind=0)
 SHARE = 0.75
 """Of the updates of preset vlm, for the model that all arms begin with; its scenes have fewer things."""
-UPDATES, BATCH, RATIO = 200, 16, 0.5
+UPDATES, BATCH, RATIO = 400, 16, 0.5
 LEAST = 0.9
 
 

@@ -139,3 +139,13 @@ def test_it_learns_and_without_it_nothing_is_changed() -> None:
 def test_nothing_but_matrices_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--optim.muon 2.0: nothing but matrices learns here"):
         Optim(nn.Linear(3, 3, bias=False), CONFIG, 5)
+
+
+def test_a_share_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--optim.muon 0.0: wanted a share of the learning rate above 0"):
+        Optim(talker(), dataclasses.replace(CONFIG, muon=0.0), 5)
+
+
+def test_shards_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"with fsdp2 ranks hold shards of them. Use ddp"):
+        Optim(talker(), dataclasses.replace(CONFIG, parallel="fsdp2"), 5)

@@ -19,7 +19,7 @@ from sinew.engine.adamw import FusedAdamW
 from sinew.engine.config import OptimConfig
 from sinew.engine.distributed import world
 from sinew.engine.muon import Muon
-from sinew.engine.parallel import check_precision, share
+from sinew.engine.parallel import agreed, check_precision, share
 from sinew.engine.param_groups import param_groups
 from sinew.engine.parts import gradient_rms, parts_of
 from sinew.engine.sharing import Sharing
@@ -77,6 +77,12 @@ class Optim:
             raise ConfigError(f"--optim.accumulate {self.pieces}: a batch is cut into at least 1 piece.")
         check_precision(launched(), config.precision)
         groups = param_groups(module, config)
+        parallel = agreed(launched(), config.parallel)
+        if config.muon is not None and parallel not in (None, "ddp"):
+            raise ConfigError(
+                f"--optim.muon {config.muon}: it makes whole matrices orthogonal, and with {parallel} ranks hold shards of "
+                "them. Use ddp, or leave Muon out."
+            )
         self.sharing = share(module, config.parallel)
         self.parameters = self.sharing.parameters
         known = dict(zip(self.sharing.names, self.parameters, strict=True))
@@ -91,11 +97,6 @@ class Optim:
         self.adamw = FusedAdamW(first, config.lr) if fused else torch.optim.AdamW(first, lr=config.lr)
         self.muon = Muon(second, config.lr) if second else None
         self.stepper = self.sharing.stepper(self.adamw, config)
-        if self.muon is not None and (self.sharing.parted or self.stepper is not None):
-            raise ConfigError(
-                f"--optim.muon {config.muon}: it makes whole matrices orthogonal, and ranks hold shards of them with "
-                f"--optim.parallel {config.parallel}. Use ddp, or leave Muon out."
-            )
         self.waits = device.type not in {"cuda", "meta"}
         """Whether the host looks at the gradient norm before stepping, which costs nothing on a CPU."""
         self.parts = parts_of(module)

@@ -20,7 +20,7 @@ def param_groups(module: nn.Module, config: OptimConfig) -> list[dict[str, Any]]
         Groups of "names", "factor" of the learning rate, "weight_decay", and "muon": whether Muon steps it.
 
     Raises:
-        ConfigError: a part is unknown, or nothing is left to train.
+        ConfigError: a part is unknown, Muon's share is not above 0, or nothing is left to train.
     """
     parts = dict(config.parts or {})
     named = dict(module.named_parameters())
@@ -31,6 +31,8 @@ def param_groups(module: nn.Module, config: OptimConfig) -> list[dict[str, Any]]
             f"--optim.parts {parts}: wanted shares of the learning rate, 0 or more, by the names of parts. "
             f"There are {', '.join(known)}, and what is below them."
         )
+    if config.muon is not None and config.muon <= 0:
+        raise ConfigError(f"--optim.muon {config.muon}: wanted a share of the learning rate above 0, or none.")
     matrices = set[str]() if config.muon is None else inner_matrices(module)
     groups: dict[tuple[bool, float, bool], list[str]] = {}
     for name, parameter in named.items():
@@ -48,7 +50,7 @@ def param_groups(module: nn.Module, config: OptimConfig) -> list[dict[str, Any]]
     return [
         {
             "names": groups[muon, factor, decays],
-            "factor": factor * (config.muon or 1.0) if muon else factor,
+            "factor": factor * config.muon if muon and config.muon else factor,
             "weight_decay": config.weight_decay if decays else 0.0,
             "muon": muon,
         }

@@ -80,8 +80,8 @@ class Optim:
         parallel = agreed(launched(), config.parallel)
         if config.muon is not None and parallel not in (None, "ddp"):
             raise ConfigError(
-                f"--optim.muon {config.muon}: it makes whole matrices orthogonal, and with {parallel} ranks hold shards of "
-                "them. Use ddp, or leave Muon out."
+                f"--optim.muon {config.muon}: it makes whole matrices orthogonal, and with {parallel} ranks hold "
+                "shards of them. Use ddp, or leave Muon out."
             )
         self.sharing = share(module, config.parallel)
         self.parameters = self.sharing.parameters

@@ -48,9 +48,9 @@ def embedded_stages(lr: float) -> tuple[Stage, ...]:
     # The encoder can read already, and stays: what it would learn from questions costs more updates than it is worth.
     answer = PretrainConfig(parts=("projector", "lm"), apart=12, blank=0.04, batch=16)
     return (
-        Stage("0a read", 900, read, optim),
-        Stage("1a align", 500, align, settled),
-        Stage("1b instruct", 1000, answer, settled),
+        Stage("0a read", 1000, read, optim),
+        Stage("1a align", 600, align, settled),
+        Stage("1b instruct", 1300, answer, settled),
     )
 
 

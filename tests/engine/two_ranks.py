@@ -97,7 +97,8 @@ def keep(path: Path, recipe: Poisoned, notes: list[str]) -> None:
 
 def train_rounds(path: Path, store: Path, kind: str, parallel: Parallel | None) -> None:
     """Train a recipe that acts, for a few updates."""
-    data, updates, optim = Store.open(store), 3, OptimConfig(parallel=parallel, ema=0.0)
+    muon = 1.0 if kind == "dagger" else None
+    data, updates, optim = Store.open(store), 3, OptimConfig(parallel=parallel, ema=0.0, muon=muon)
     path.mkdir(parents=True, exist_ok=True)
     if kind == "grpo":
         policy = small_policy(data, config=dataclasses.replace(POLICY, head=GaussianHeadConfig(hidden=(32,))))

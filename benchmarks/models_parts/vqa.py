@@ -83,7 +83,7 @@ def order() -> list[tuple[str, int]]:
 
 def key_of(stage: Stage) -> str:
     """Return what the pace of a stage hangs on."""
-    return digest(stage.recipe, preset("small").vlm, preset("small").env)
+    return digest(stage.recipe, [stage.optim.muon], preset("small").vlm, preset("small").env)
 
 
 def paces_of(stages: Sequence[Stage], root: Path) -> dict[str, float]:

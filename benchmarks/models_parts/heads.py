@@ -33,15 +33,15 @@ HEADS: dict[str, AnyHeadConfig] = {
     "autoregressive, fast": AutoregressiveHeadConfig(tokens="fast"),
     "bins": BinsHeadConfig(),
 }
-LENGTHS = {"bins": 1.3, "autoregressive, values": 0.9, "autoregressive, fast": 0.85}
-"""Updates of heads that get more or fewer than the others within the budget; 1 is half the preset's."""
+LENGTHS = {"bins": 1.3}
+"""Updates of heads that get more than the others within the budget; 1 is half the preset's."""
 SHARE, BUDGET = 0.8, 2.0
 
 
 def rows(quick: bool) -> Iterator[Row]:  # noqa: FBT001  (the signature that all parts share)
     """Yield one row a head; what is missing is trained, with ``quick`` it is left out."""
     found = {name: _cells(name, learn=not quick) for name in HEADS}
-    rates = {name: pool_runs([cell[0] for cell in some]) for name, some in found.items() if some}
+    rates = {name: pool_runs([cell.evaluation for cell in some]) for name, some in found.items() if some}
     success = {name: rate.rate for name, some in rates.items() if (rate := find(some, "all")) is not None}
     best = max(success, key=lambda name: success[name], default=None)
     for name, some in found.items():
@@ -57,9 +57,24 @@ def config_of(name: str) -> RunConfig:
     return dataclasses.replace(half, policy=dataclasses.replace(half.policy, head=HEADS[name]), loop=loop)
 
 
-def _cells(name: str, *, learn: bool) -> list[tuple[Any, float, int]]:
-    """Return (evaluation, CPU-seconds of training, seed) of each seed's run, here or among those of the first run."""
-    found: list[tuple[Any, float, int]] = []
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A finished run.
+
+    Attributes:
+        evaluation: of it. seconds: CPU time of training in the process itself. seed: of it.
+        here: trained for this table, where other work may have shared the machine, and not for that of the first run.
+    """
+
+    evaluation: Any
+    seconds: float
+    seed: int
+    here: bool
+
+
+def _cells(name: str, *, learn: bool) -> list[Cell]:
+    """Return the run of each seed, here or among those of the first run."""
+    found: list[Cell] = []
     for seed in SEEDS:
         one = dataclasses.replace(config_of(name), seed=seed)
         places = [run_path(one, root) for root in (RUNS, FIRST_RUNS)]
@@ -69,7 +84,7 @@ def _cells(name: str, *, learn: bool) -> list[tuple[Any, float, int]]:
             train(one, root=RUNS, command=f"sinew train --config {done}/config.json")
         if done is not None:
             seconds = json.loads((done / "timings.json").read_text())["phases"]["train"]["cpu_s"]
-            found.append((summary.load(done / "evaluation.json"), seconds, seed))
+            found.append(Cell(summary.load(done / "evaluation.json"), seconds, seed, done == places[0]))
     return found
 
 
@@ -78,14 +93,21 @@ def _finished(place: Path) -> bool:
     return state.exists() and json.loads(state.read_text())["phase"] == "done"
 
 
-def _row(name: str, some: list[Any], rates: dict[str, Any], best: str | None, found: dict[str, list[Any]]) -> Row:
+def _cost(some: list[Cell], here: bool) -> float:  # noqa: FBT001
+    """Return the mean seconds of the runs of that sitting, of all where it has none: a busy machine counts more."""
+    alike = [cell.seconds for cell in some if cell.here == here] or [cell.seconds for cell in some]
+    return sum(alike) / len(alike)
+
+
+def _row(name: str, some: list[Cell], rates: dict[str, Any], best: str | None, found: dict[str, list[Cell]]) -> Row:
     what = f"table-top at half the updates, {name} head"
     if not some or best is None:
         return Row(what, None, "%", f">= {100 * SHARE:.0f} % of the best at <= {BUDGET:g}x its time", command=COMMAND)
     rate, top = find(rates[name], "all"), find(rates[best], "all")
     assert rate is not None
     assert top is not None
-    cost, least = (sum(cell[1] for cell in cells_) / len(cells_) for cells_ in (some, found[best]))
+    here = any(cell.here for cell in some)
+    cost, least = _cost(some, here), _cost(found[best], here)
     every = ", ".join(
         f"{skill} {100 * part.rate:.0f}" for skill in SKILLS if (part := find(rates[name], skill)) is not None
     )
@@ -100,7 +122,7 @@ def _row(name: str, some: list[Any], rates: dict[str, Any], best: str | None, fo
         rate.n,
         low,
         high,
-        ", ".join(str(cell[2]) for cell in some),
+        ", ".join(str(cell.seed) for cell in some),
         COMMAND,
         f"{every}; {length}{cost:.0f} CPU-seconds of training in the process itself; the best is {best}",
     )

@@ -24,7 +24,7 @@ def preset(size: Size = "small") -> RunConfig:
     """Give a vision-language model a body in three stages: align, co-train with conversations, specialise.
 
     Expected: not known: --quick ran to its report, no size ran at its full length; see docs/cotraining.md.
-    Time: about 30 CPU-minutes at size small by estimate; `--init RUN` of sinew train vlm leaves out the first part.
+    Time: about 40 CPU-minutes at size small by estimate; `--init RUN` of sinew train vlm leaves out the first 10.
     """
     return pretrained() if size == "large" else from_nothing(size)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from engine.records import changed
-from sinew.engine.curves import draw_curves, panels_of
+from sinew.engine.curves import begun, draw_curves, panels_of
 from sinew.engine.diagnose import diagnose
 from sinew.engine.evidence import Evidence
 
@@ -31,6 +31,15 @@ def test_curves_are_drawn_with_and_without_scores_and_findings(tmp_path: Path) -
     assert len(pictures) == 3
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (1210, 770)
+
+
+def test_stages_are_marked_where_they_begin_and_are_no_loss() -> None:
+    rows = [{"update": u, "loss": 1 / u, "stage": float(u > 2), "exact": 0.1 * u} for u in (1, 2, 3, 4)]
+    evidence = Evidence(rows)
+    assert begun(evidence) == [2]
+    assert begun(Evidence([{"update": 1, "loss": 1.0}])) == []
+    panels = panels_of(evidence)
+    assert (panels["loss"], panels["score and held-out"]) == (["loss"], ["exact"])
 
 
 def test_run_without_rows_has_a_picture_that_says_so(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ OTHER = frozenset(
         "cpu_s",
         "skipped",
         "spikes",
+        "stage",
         "data_share",
         "device_share",
         "trials",
@@ -36,6 +37,7 @@ OTHER = frozenset(
     ]
 )
 """Columns that no panel shows."""
+SCORES = ("score", "return", "error", "exact", "held_out", "val")
 MOST_LINES = 8
 """In a panel; the first ones are drawn."""
 
@@ -44,7 +46,7 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
     """Draw losses, learning rate, gradient norm and scores over the updates into a PNG.
 
     Args:
-        rows: of metrics.jsonl; findings among them are marked where they were first made.
+        rows: of metrics.jsonl; findings among them are marked where they were first made, and stages where they begin.
         path: the picture.
         title: over the four panels.
     """
@@ -57,6 +59,9 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
     panels = panels_of(evidence)
     for axis, (name, columns) in zip(figure.subplots(2, 2).flatten(), panels.items(), strict=True):
         _draw(axis, evidence, name, columns)
+    for update in begun(evidence):
+        for axis in figure.axes:
+            axis.axvline(update, color="0.75", linewidth=1)
     marks = [(finding.update, finding.title) for finding in told(list(rows))]  # type: ignore[arg-type]
     for number, (update, text) in enumerate(marks):
         for axis in figure.axes:
@@ -70,13 +75,22 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "
     write_bytes(path, content.getvalue())
 
 
+def begun(evidence: Evidence) -> list[float]:
+    """Return the updates at which a further stage had begun; none for a run without stages."""
+    if "stage" not in evidence:
+        return []
+    stages = evidence["stage"]
+    changed = [place for place in range(1, len(stages)) if stages.values[place] != stages.values[place - 1]]
+    return [float(stages.updates[place - 1]) for place in changed]
+
+
 def panels_of(evidence: Evidence) -> dict[str, list[str]]:
     """Sort the columns that hold numbers into the four panels."""
     names = [name for name in evidence.names if name in evidence and name not in OTHER]
     names = [name for name in names if name.partition("/")[0] not in APART]
     rates = [name for name in names if name.partition("/")[0] == "lr"]
     norms = [name for name in names if "grad_norm" in name]
-    scores = [name for name in names if name.partition("/")[0] in ("score", "return", "error", "held_out", "val")]
+    scores = [name for name in names if name.partition("/")[0] in SCORES]
     losses = [name for name in names if name not in {*rates, *norms, *scores}]
     return {"loss": losses, "score and held-out": scores, "learning rate": rates, "gradient norm": norms}
 

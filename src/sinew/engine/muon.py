@@ -23,6 +23,9 @@ class Muon(torch.optim.Optimizer):
     moves about as far as by AdamW and takes its learning rate (Liu 2025, arXiv:2502.16982, section 2.2). A convolution
     is a matrix of what it makes by what it sees. Matrices of one shape are made orthogonal together.
 
+    ``torch.optim.Muon`` came with torch 2.9, takes one matrix at a time in bfloat16, and cannot leave out a step on the
+    device.
+
     Args:
         groups: of parameters, as torch takes them, with ``weight_decay``.
         lr: learning rate of groups that have none.

@@ -34,7 +34,7 @@ def test_curves_are_drawn_with_and_without_scores_and_findings(tmp_path: Path) -
 
 
 def test_stages_are_marked_where_they_begin_and_are_no_loss() -> None:
-    rows = [{"update": u, "loss": 1 / u, "stage": float(u > 2), "exact": 0.1 * u} for u in (1, 2, 3, 4)]
+    rows = [{"update": u, "loss": 1 / u, "stage": (0.0, 0.0, 0.4, 1.0)[u - 1], "exact": 0.1 * u} for u in (1, 2, 3, 4)]
     evidence = Evidence(rows)
     assert begun(evidence) == [2]
     assert begun(Evidence([{"update": 1, "loss": 1.0}])) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,8 @@ def begun(evidence: Evidence) -> list[float]:
     if "stage" not in evidence:
         return []
     stages = evidence["stage"]
-    changed = [place for place in range(1, len(stages)) if stages.values[place] != stages.values[place - 1]]
+    number = [math.ceil(value) for value in stages.values]  # a row in which a stage begins holds a mean of both
+    changed = [place for place in range(1, len(stages)) if number[place] != number[place - 1]]
     return [float(stages.updates[place - 1]) for place in changed]
 
 

@@ -10,10 +10,14 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import Tensor
 
 from filled import fill
+from sinew.core.types import Batch, NumpyObservation, Observation
 
 CAMERA = "observation.images."
+TASKS = ("push the red block", "lift it\n", "")
+"""What policies that hear words were told."""
 SPEC = {
     "embodiment": "arm",
     "state": [f"joint {number}" for number in range(5)],
@@ -47,3 +51,15 @@ def edit(place: Path, **changed: object) -> Path:
     content = json.loads((place / "config.json").read_text())
     (place / "config.json").write_text(json.dumps(content | changed))
     return place
+
+
+def seen(expected: Any) -> NumpyObservation:  # noqa: ANN401
+    """Return the observations that a policy of LeRobot's that hears words answered."""
+    return Observation(images(expected), expected["state"], TASKS)
+
+
+def lesson(expected: Any) -> Batch[Tensor]:  # noqa: ANN401
+    """Return the batch that LeRobot computed losses of."""
+    actions = torch.from_numpy(expected["action"])
+    is_pad = torch.zeros(actions.shape[:2], dtype=torch.bool)
+    return Batch(seen(expected).map(torch.as_tensor), actions, is_pad, torch.ones(len(actions)))

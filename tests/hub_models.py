@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from sinew.models.encoder_config import CAUSAL
 from sinew.models.pretrained import quiet, transformers_class
 
 SENTENCES = ["go to the left thing", "touch the right thing", "put it down"]
@@ -54,7 +55,7 @@ def byte_tokenizer(kind: str) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    causal = kind in ("qwen2", "llama")
+    causal = kind in CAUSAL
     special = (
         ["<|endoftext|>"] if causal else {"bert": ["[PAD]", "[CLS]", "[SEP]"], "clip_text": ["<bos>", "<eos>"]}[kind]
     )
@@ -72,13 +73,15 @@ def byte_tokenizer(kind: str) -> Tokenizer:
 
 
 def text(kind: str, place: Path) -> Any:  # noqa: ANN401
-    """Write a seeded language model of that kind with its tokenizer and return it; Qwen2 and Llama as causal LMs."""
+    """Write a seeded language model of that kind with its tokenizer and return it; causal ones speak."""
     torch.manual_seed(6)
-    names = {name.lower(): (name.lower(), name, "ForCausalLM") for name in ("Qwen2", "Llama")}
+    names = {name.lower(): (name.lower(), name, "ForCausalLM") for name in ("Qwen2", "Llama", "Gemma")}
     names |= {"bert": ("bert", "Bert", "ForMaskedLM")}
     module, name, task = names.get(kind, ("clip", "CLIPText", "Model"))
     special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1} if kind == "clip_text" else {}
-    more = {"num_key_value_heads": 1} if kind in ("qwen2", "llama") else special
+    more = {"num_key_value_heads": 1} if kind in CAUSAL else special
+    if kind == "gemma":
+        more["head_dim"] = BODY["hidden_size"] // BODY["num_attention_heads"]
     settings = transformers_class(module, f"{name}Config")(**BODY, vocab_size=304, max_position_embeddings=40, **more)
     model = write(transformers_class(module, f"{name}{task}")(settings), place)
     byte_tokenizer(kind).save(str(place / "tokenizer.json"))

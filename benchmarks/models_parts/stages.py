@@ -1,7 +1,8 @@
 """The three-stage recipe against everything at once: the same model, the same windows, the same CPU time of training.
 
-Three stages are those of preset vla-three-stage. At once means one co-trained stage from random weights, all parts
-learning, until it has cost as much. Whichever wins is reported; cells are runs below ``runs/bench``.
+Three stages are those of preset vla-three-stage; the first of them is the chain of preset vlm, whose runs group vqa
+measures, and its cost counts. At once means one co-trained stage from random weights, all parts learning, until it has
+cost as much. Whichever wins is reported; cells are runs below ``runs/bench``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from models_parts import vqa
 from rows import ROOT, Row
 
+from sinew.cli.resolve import around
+from sinew.core.config import from_dict
+from sinew.core.files import read_json
+from sinew.deploy.load import checkpoint_of
 from sinew.evaluate import summary
 from sinew.evaluate.answers import CAPTION
 from sinew.evaluate.rates import find
@@ -31,14 +37,20 @@ TRIAL = 200
 """Updates of the stage at once by which its cost is measured; all of them are part of the longer run's."""
 
 
+def taught(seed: int) -> RunConfig:
+    """Return the run that teaches the vision-language model, a cell of group vqa."""
+    return vqa.config_of(vqa.CHAIN, vqa.chains()[vqa.CHAIN], seed, quick=False)
+
+
 def three(seed: int) -> RunConfig:
-    """Return the run in stages."""
-    return dataclasses.replace(from_nothing("small"), seed=seed, device="cpu")
+    """Return the run of the stages with a robot."""
+    config = dataclasses.replace(from_nothing("small"), seed=seed, device="cpu")
+    return around(config, checkpoint_of(run_path(taught(seed), RUNS)))
 
 
 def at_once(seed: int, updates: int) -> RunConfig:
     """Return the run of one stage of that length."""
-    config = three(seed)
+    config = dataclasses.replace(from_nothing("small"), seed=seed, device="cpu")
     together = next(stage for stage in config.stages or () if isinstance(stage.recipe, CotrainConfig))
     # From random weights the model has all to learn, so it learns at the rate of the head.
     optim = dataclasses.replace(together.optim, parts=None)
@@ -63,12 +75,22 @@ def seconds(path: Path) -> float:
     return float(json.loads((path / "timings.json").read_text())["phases"]["train"]["cpu_s"])
 
 
+def cost(path: Path) -> float:
+    """Return the CPU-seconds of a run's training and of the model's that it began with."""
+    config = from_dict(RunConfig, read_json(path / "config.json"), str(path))
+    begun = "" if config.vlm is None else config.vlm.path
+    return seconds(path) + (seconds(Path(begun).parents[1]) if begun else 0.0)
+
+
 def pair(seed: int, *, learn: bool) -> tuple[Path, Path] | None:
     """Return the runs of a seed, in stages and at once with as much CPU time; None where one is missing."""
+    first = cell(taught(seed), learn=learn)
+    if first is None:
+        return None
     staged, trial = cell(three(seed), learn=learn), cell(at_once(seed, TRIAL), learn=learn)
     if staged is None or trial is None:
         return None
-    updates = round(TRIAL * seconds(staged) / seconds(trial))
+    updates = round(TRIAL * cost(staged) / seconds(trial))
     whole = cell(at_once(seed, updates), learn=learn)
     return None if whole is None else (staged, whole)
 
@@ -88,11 +110,11 @@ def arm_rows(name: str, cells: dict[int, Path]) -> Iterator[Row]:
         yield Row(answers, None, "%", command=COMMAND)
         return
     seeds = ", ".join(map(str, cells))
-    cost = sum(map(seconds, cells.values())) / len(cells)
+    spent = sum(map(cost, cells.values())) / len(cells)
     rate = find(pool_runs([summary.load(path / "evaluation.json") for path in cells.values()]), "all")
     assert rate is not None
     value, low, high = (round(100 * number, 1) for number in (rate.rate, rate.low, rate.high))
-    note = f"{cost:.0f} CPU-seconds of training"
+    note = f"{spent:.0f} CPU-seconds of training"
     yield Row(success, value, "%", n=rate.n, low=low, high=high, seeds=seeds, command=COMMAND, note=note)
     marks = [
         mark

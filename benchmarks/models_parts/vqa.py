@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from sinew.core.types import Cursor
 from sinew.engine.track import read_rows
 from sinew.evaluate.answers import CAPTION, Mark, by_kind, pooled
 from sinew.presets.vlm import preset
+from sinew.recipes.config import PretrainConfig
 from sinew.recipes.pretrain import Pretraining
 from sinew.run import RunConfig, train
 from sinew.run.corpus import gather
@@ -38,28 +40,30 @@ EVERY = ("vision", "projector", "lm")
 BINDING = ("colour", "shape", "colour by side", "shape by side")
 """Kinds that need to know which colour belongs to which shape or place."""
 SECONDS_MOST = 900
-TIMED = 9
-"""Updates whose median is a stage's pace."""
-WORDS = 600
-"""Updates of the stage of text alone."""
+WARM, TIMED = 5, 40
+"""Updates that are not timed, and those whose median is a stage's pace."""
+ALIGN, DESCRIBE, WORDS = 100, 600, 600
+"""Updates of the stages that some arms have more: a projector alone, one with a language model, text alone."""
 
 
 def chains() -> dict[str, tuple[Stage, ...]]:
     """Return the stages of each arm, the last of each to be made as long as the whole chain costs."""
-    read, align, answer = stages_of(preset("small"))
+    read, answer = stages_of(preset("small"))
     alike = dataclasses.replace(answer, recipe=dataclasses.replace(answer.recipe, parts=EVERY))  # nothing to be kept
-    describe = dataclasses.replace(align, recipe=dataclasses.replace(align.recipe, parts=EVERY))
-    join = dataclasses.replace(align, updates=100, recipe=dataclasses.replace(align.recipe, parts=("projector",)))
+    learn = PretrainConfig(data="captions", parts=("projector", "lm"), exchanges="first", batch=read.recipe.batch)
+    align = Stage("1a align", ALIGN, dataclasses.replace(learn, parts=("projector",)), answer.optim)
+    describe = Stage("1a describe", DESCRIBE, learn, answer.optim)
+    instead = dataclasses.replace(describe, recipe=dataclasses.replace(learn, parts=EVERY))
     words = dataclasses.replace(answer.recipe, parts=("lm",), sight="words", exchanges="rest")
     questions = dataclasses.replace(answer.recipe, exchanges="rest")
     return {
-        CHAIN: (read, align, answer),
+        CHAIN: (read, answer),
         ALONE: (alike,),
-        "without 0a": (describe, alike),
-        "without 1a": (read, answer),
-        "the projector alone in 1a": (read, join, answer),
-        "with 0b": (read, Stage("0b words", WORDS, words, answer.optim), align, answer),
-        "without captions in 1b": (read, align, dataclasses.replace(answer, recipe=questions)),
+        "with 1a, the projector alone": (read, align, answer),
+        "with 1a, projector and language model": (read, describe, answer),
+        "with 1a in place of 0a, all parts": (instead, alike),
+        "with 0b": (read, Stage("0b words", WORDS, words, answer.optim), answer),
+        "without captions in 1b": (read, dataclasses.replace(answer, recipe=questions)),
     }
 
 
@@ -87,7 +91,10 @@ def key_of(stage: Stage) -> str:
 
 
 def paces_of(stages: Sequence[Stage], root: Path) -> dict[str, float]:
-    """Return CPU seconds per update of each stage, measured in turns the first time they are asked for."""
+    """Return CPU seconds per update of each stage, measured the first time they are asked for.
+
+    One stage after the other, as in turns each would find its memory taken by the others.
+    """
     path = root / "pace.json"
     known: dict[str, float] = read_json(path) if path.exists() else {}
     wanted = {key_of(stage): stage for stage in stages}
@@ -97,19 +104,17 @@ def paces_of(stages: Sequence[Stage], root: Path) -> dict[str, float]:
     assert base.vlm is not None
     config = dataclasses.replace(base, device="cpu", texts=TextsConfig(scenes=300, exam=1))
     corpus = gather(config, root, image_size(config.vlm or base.vlm))
-    recipes = {
-        key: Pretraining(
+    found: dict[str, float] = {}
+    for key, stage in wanted.items():
+        recipe = Pretraining(
             build(config, corpus), corpus.stores["captions"], stage.recipe, stage.optim, updates=stage.updates, seed=0
         )
-        for key, stage in wanted.items()
-    }
-    took: dict[str, list[float]] = {key: [] for key in recipes}
-    for update in range(TIMED + 2):
-        for key, recipe in recipes.items():
+        took: list[float] = []
+        for update in range(TIMED + WARM):
             begun = time.process_time()
             recipe.update(next(recipe.batches(Cursor(update=update))))
-            took[key].append(time.process_time() - begun)
-    found = {key: sorted(some[2:])[TIMED // 2] for key, some in took.items()}
+            took.append(time.process_time() - begun)
+        found[key] = statistics.median(took[WARM:])
     root.mkdir(parents=True, exist_ok=True)
     write_json(path, {**known, **found})
     return {**known, **found}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sinew.cli.configured import resolved_of
 from sinew.cli.options import TrainOptions, split_words
 from sinew.cli.resolve import build_preset, overlay_file, parse_flags, starting_point, swap_kinds
 from sinew.core.config import to_dict
@@ -51,6 +52,16 @@ def test_the_preset_may_stand_anywhere_it_is_clear(words: str) -> None:
 def test_a_kind_swaps_the_class_and_keeps_what_both_know() -> None:
     config = resolved("tabletop", "--policy.head.kind", "flow", "--policy.head.steps", "3")
     assert config.policy.head == FlowHeadConfig(steps=3)
+
+
+@pytest.mark.parametrize(("preset", "flag"), [("vlm", "--optim.muon"), ("vla-three-stage", "--recipe.batch")])
+def test_what_a_run_in_stages_would_not_look_at_is_refused(preset: str, flag: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{flag}: {preset} learns in stages.*0a read.*change nothing.*--config"):
+        resolved_of(TrainOptions, [preset, flag, "0"], "train")
+    found = resolved_of(TrainOptions, [preset, "--texts.scenes", "7"], "train")
+    assert found is not None
+    assert found[1].texts is not None
+    assert found[1].texts.scenes == 7
 
 
 def test_the_inner_recipe_comes_out_and_goes_in_again() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from from_lerobot import edit
+from from_lerobot import edit, lesson, seen
 from sinew.cli.main import main
 from sinew.core.errors import CheckpointError, DataError, SpecError
 from sinew.deploy.load import load_policy
@@ -21,7 +21,7 @@ from sinew.models.lerobot import read_lerobot
 from sinew.models.lerobot_smolvla import DEFAULTS, as_in_single_precision
 from sinew.models.policy import VLAPolicy
 from sinew.run.adopting import adopt, at
-from small_smolvla import POLICIES, VLM, answers, given, lesson, seen
+from small_smolvla import POLICIES, VLM, answers, given
 
 CLOSE = {"bfloat16": 0.02}
 """How near, of the largest value; LeRobot computes one of them in bfloat16. The others are as near as can be."""

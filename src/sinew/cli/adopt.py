@@ -18,13 +18,14 @@ class AdoptOptions:
     Attributes:
         source: its pretrained_model directory, with --part the directory with its safetensors; or an id on the hub.
         out: directory to write.
-        part: policy takes over ACT, Diffusion Policy and SmolVLA whole; vision the SigLIP tower of SmolVLA, pi0 or
-            OpenVLA; language the Llama of SmolVLA or OpenVLA.
+        part: policy takes over ACT, Diffusion Policy, SmolVLA and pi0 whole; vision the SigLIP tower of SmolVLA, pi0 or
+            OpenVLA; language their Llama or Gemma.
         heads: attention heads of that part, where its width does not tell.
         spec: spec.json with what LeRobot does not keep of the robot: names, units, rate, meaning of the actions.
             Without it the one beside the policy is read; where there is none, the message shows what to write.
-        tokenizer: of a whole SmolVLA: directory with the tokenizer.json and the config.json of the vision-language
-            model that it began as, or an id on the hub. Without it the one that its settings name.
+        tokenizer: of a whole SmolVLA or pi0: directory with the tokenizer.json and the config.json of the
+            vision-language model that it began as, or an id on the hub. Without it the one that its settings name, or
+            that the published one began as.
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PRETRAINED_MODEL")]
@@ -46,7 +47,7 @@ def adopt(words: list[str]) -> int:
 
     if options.part != "policy":
         taken = adopt_part(options.source, options.out, options.part, options.heads)
-        kind = "siglip" if options.part == "vision" else "llama"
+        kind = "siglip" if options.part == "vision" else taken.kind.language
         deeper = " --policy.vision.layer -2" if options.part == "vision" and taken.kind.layer == -2 else ""
         flags = f"--policy.{options.part}.kind {kind} --policy.{options.part}.path {options.out}{deeper}"
         if options.part == "language" and not (options.out / "tokenizer.json").is_file():

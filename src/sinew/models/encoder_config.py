@@ -162,6 +162,13 @@ class LlamaConfig(TextConfig):
 
 
 @dataclass(frozen=True)
+class GemmaConfig(TextConfig):
+    """Gemma (Mesnard 2024, arXiv:2403.08295), as it is in PaliGemma and pi0: a causal language model."""
+
+    kind: Literal["gemma"] = "gemma"
+
+
+@dataclass(frozen=True)
 class BertConfig(TextConfig):
     """BERT (Devlin 2018, arXiv:1810.04805): reads a sentence in both directions."""
 
@@ -177,7 +184,7 @@ class ClipTextConfig(TextConfig):
 
 AnyVitConfig = SiglipConfig | ClipConfig | Dinov2Config | PlainVitConfig
 AnyEncoderConfig = AnyVitConfig | ResnetConfig
-AnyCausalConfig = Qwen2Config | LlamaConfig
+AnyCausalConfig = Qwen2Config | LlamaConfig | GemmaConfig
 AnyTextConfig = AnyCausalConfig | BertConfig | ClipTextConfig
 ENCODERS: dict[str, type[AnyEncoderConfig]] = {
     "siglip": SiglipConfig,
@@ -186,7 +193,7 @@ ENCODERS: dict[str, type[AnyEncoderConfig]] = {
     "vit": PlainVitConfig,
     "resnet": ResnetConfig,
 }
-CAUSAL: dict[str, type[AnyCausalConfig]] = {"qwen2": Qwen2Config, "llama": LlamaConfig}
+CAUSAL: dict[str, type[AnyCausalConfig]] = {"qwen2": Qwen2Config, "llama": LlamaConfig, "gemma": GemmaConfig}
 """Language models that images can enter."""
 TEXT_ENCODERS: dict[str, type[AnyTextConfig]] = {**CAUSAL, "bert": BertConfig, "clip_text": ClipTextConfig}
 
@@ -305,8 +312,8 @@ class FilmFusionConfig:
 class LmFusionConfig:
     """What is seen enters the causal language model before the words (LLaVA, Liu 2023, arXiv:2304.08485).
 
-    Needs ``language.kind`` qwen2 or llama and a ``width`` that is the language model's. Heads get its last hidden
-    states, its keys and values, and may decode through it.
+    Needs a causal ``language.kind`` and a ``width`` that is the language model's. Heads get its last hidden states, its
+    keys and values, and may decode through it.
     """
 
     kind: Literal["lm"] = "lm"
@@ -316,16 +323,22 @@ class LmFusionConfig:
 class PrefixFusionConfig:
     """What is seen, said and felt is one prefix that the language model reads in all directions, as SmolVLA has it.
 
-    Needs ``language.kind`` qwen2 or llama and a ``width`` that is the language model's. Heads get its last hidden
-    states, its keys and values.
+    Needs a causal ``language.kind`` and a ``width`` that is the language model's. Heads get its last hidden states, its
+    keys and values.
 
     Attributes:
+        like: smolvla pads images above and to the left, scales tokens by the root of their width and ends the prefix
+            with the state. pi0 pads on all sides, scales nothing (a Gemma scales its words by itself) and hands the
+            state to the head.
+        padding: value of the pixels that images are padded with; black is 0.
         shuffle: side of the squares of patches that are joined to one token.
         state: values of a state inside, of which a robot's are the first, so that one network fits robots of up to so
             many; None has as many as the robot.
     """
 
     kind: Literal["prefix"] = "prefix"
+    like: Literal["smolvla", "pi0"] = "smolvla"
+    padding: float = 0.0
     shuffle: int = 1
     state: int | None = None
 

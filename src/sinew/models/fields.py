@@ -201,7 +201,8 @@ def build_field(expert: Expert | None, sizes: FieldSizes, layout: FeatureLayout)
             "that the images pass through. Set --policy.fusion.kind lm or prefix, or take --policy.head.expert cross."
         )
     if expert == "interleaved":
-        return InterleavedField(sizes.actions, sizes.width, sizes.interleaved or InterleavedConfig(), layout.cache)
+        inner = sizes.interleaved or InterleavedConfig()
+        return InterleavedField(sizes.actions, sizes.width, inner, layout.cache, layout.state)
     return JointField(sizes, layout.cache)
 
 

@@ -1,4 +1,4 @@
-"""SmolVLA's action expert: layers that share a language model's attention take turns with layers that look at it."""
+"""Action experts of SmolVLA and pi0: layers that share a language model's attention, or look at it in turns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from sinew.models.interleaved_config import InterleavedConfig
 
 EPSILON = 1e-5
-"""Of the norms, as in the language models whose layers these are."""
+"""Of the norms of SmolVLA, as in the language model whose layers these are."""
+GEMMA_EPSILON = 1e-6
+"""Of those of pi0."""
 BASE = 10_000.0
 """Of rotary positions, where the language model's keys carry none."""
 
@@ -32,17 +34,22 @@ class InterleavedField(nn.Module):
     Steps are told the time by waves of many periods. The head's time runs from noise to actions and this network's the
     other way, as in pi0 (Black 2024, arXiv:2410.24164), so here both time and velocity are turned around.
 
+    That of pi0 itself shares all layers. Its steps see each other, and a step for the state that stands before them;
+    the state sees what the language model read, and so is made once for each observation.
+
     Args:
         actions: A.
         width: of its tokens.
         config: its other sizes.
         cache: what the language model leaves behind.
+        state: S of the features' state, for a step of its own; 0 for none.
 
     Raises:
-        ConfigError: its heads do not share those of the language model, or its width is odd.
+        ConfigError: its heads do not share those of the language model, its width is odd, or not all layers of a pi0
+            share their attention.
     """
 
-    def __init__(self, actions: int, width: int, config: InterleavedConfig, cache: CacheLayout) -> None:
+    def __init__(self, actions: int, width: int, config: InterleavedConfig, cache: CacheLayout, state: int = 0) -> None:
         super().__init__()
         if config.heads % cache.heads or width % 2:
             raise ConfigError(
@@ -50,15 +57,24 @@ class InterleavedField(nn.Module):
                 f"multiple of the language model's {cache.heads} heads of keys and values (--policy.head.width, "
                 "--policy.head.interleaved.heads)."
             )
+        if config.like == "pi0" and config.every != 1:
+            raise ConfigError(
+                f"--policy.head.interleaved.every {config.every}: all layers of pi0's expert share the language "
+                "model's attention. Set it to 1."
+            )
         self.cache, self.width, self.periods = cache, width, config.periods
         self.enter, self.leave = nn.Linear(actions, width), nn.Linear(width, actions)
         self.time_in, self.time_out = nn.Linear(2 * width, width), nn.Linear(width, width)
         shared = [config.every > 0 and number % config.every == 0 for number in range(cache.layers)]
         self.blocks = nn.ModuleList([InterleavedBlock(width, config, cache, shares=shares) for shares in shared])
-        self.norm = nn.RMSNorm(width, EPSILON)
+        self.norm = nn.RMSNorm(width, epsilon_of(config))
+        self.feel = nn.Linear(state, width) if state else None
 
     def remember(self, features: Features, summary: Tensor) -> tuple[Tensor, ...]:
-        """Return summary (B, D), mask (B, N), then keys and values (B, heads, N, size) by layer."""
+        """Return summary (B, D), mask (B, N), then keys and values (B, heads, N, size) by layer.
+
+        Where the state has a step of its own, that is the last of the N.
+        """
         if features.cache is None or len(features.cache) != self.cache.layers:
             found = 0 if features.cache is None else len(features.cache)
             raise ConfigError(
@@ -68,7 +84,15 @@ class InterleavedField(nn.Module):
         if mask is None:
             mask = features.tokens.new_ones(features.tokens.shape[:2], dtype=torch.bool)
         blocks = cast("Iterable[InterleavedBlock]", self.blocks)
-        seen = (block.recall(*pair) for block, pair in zip(blocks, features.cache, strict=True))
+        seen = [block.recall(*pair) for block, pair in zip(blocks, features.cache, strict=True)]
+        if self.feel is not None:
+            assert features.state is not None
+            felt = self.feel(features.state)[:, None]
+            for number, (block, (key, value)) in enumerate(zip(blocks, seen, strict=True)):
+                own = block.keys(block.norm(felt), mask)
+                felt = block(felt, key, value, mask)
+                seen[number] = (torch.cat([key, own[0]], dim=2), torch.cat([value, own[1]], dim=2))
+            mask = functional.pad(mask, (0, 1), value=True)
         return (summary, mask, *(part for pair in seen for part in pair))
 
     def forward(self, memory: tuple[Tensor, ...], chunk: Tensor, time: Tensor) -> Tensor:
@@ -85,6 +109,8 @@ class InterleavedField(nn.Module):
 class InterleavedBlock(nn.Module):
     """A layer of a Llama (Touvron 2023, arXiv:2302.13971) whose steps look at a language model's keys and values.
 
+    Like pi0's it is one of a Gemma (Mesnard 2024, arXiv:2403.08295); its norms have the weights that those add to 1.
+
     Args:
         width: of its tokens.
         config: its other sizes.
@@ -96,7 +122,8 @@ class InterleavedBlock(nn.Module):
         super().__init__()
         self.heads, self.cache, self.shares = config.heads, cache, shares
         kept = cache.heads * cache.size
-        self.norm, self.norm_mlp = nn.RMSNorm(width, EPSILON), nn.RMSNorm(width, EPSILON)
+        self.gemma = config.like == "pi0"
+        self.norm, self.norm_mlp = (nn.RMSNorm(width, epsilon_of(config)) for _ in range(2))
         self.query = nn.Linear(width, config.heads * cache.size, bias=False)
         self.key, self.value = (nn.Linear(width if shares else kept, kept, bias=False) for _ in range(2))
         self.out = nn.Linear(config.heads * cache.size, width, bias=False)
@@ -109,27 +136,43 @@ class InterleavedBlock(nn.Module):
             return key, value
         return self._split(self.key(_joined(key))), self._split(self.value(_joined(value)))
 
+    def keys(self, inner: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values, each (B, heads, H, size), of normalised steps (B, H, width) behind what counts."""
+        return self._rotate(self._split(self.key(inner)), mask), self._split(self.value(inner))
+
     def forward(self, steps: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """Return (B, H, width) of steps (B, H, width); ``mask`` (B, N) says which keys and values count."""
-        count, base = steps.shape[1], self.cache.rope or BASE
+        count = steps.shape[1]
         inner = self.norm(steps)
-        places = torch.arange(count, device=steps.device).expand(len(steps), -1)
         allowed = mask[:, None, None]
         if self.shares:
-            places = places + mask.sum(dim=1, keepdim=True)
-            own = rotate(self._split(self.key(inner)), places, base)
-            key, value = torch.cat([key, own], dim=2), torch.cat([value, self._split(self.value(inner))], dim=2)
-            earlier = torch.ones(count, count, dtype=torch.bool, device=mask.device).tril()
-            allowed = torch.cat([allowed.expand(-1, -1, count, -1), earlier.expand(len(mask), 1, -1, -1)], dim=-1)
-        query = rotate(self._split(self.query(inner)), places, base)
+            own = self.keys(inner, mask)
+            key, value = torch.cat([key, own[0]], dim=2), torch.cat([value, own[1]], dim=2)
+            among = torch.ones(count, count, dtype=torch.bool, device=mask.device)
+            among = (among if self.gemma else among.tril()).expand(len(mask), 1, -1, -1)
+            allowed = torch.cat([allowed.expand(-1, -1, count, -1), among], dim=-1)
+        query = self._rotate(self._split(self.query(inner)), mask)
         group = self.heads // self.cache.heads
         key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
         steps = steps + self.out(_joined(functional.scaled_dot_product_attention(query, key, value, allowed)))
         inner = self.norm_mlp(steps)
-        return steps + self.down(functional.silu(self.gate(inner)) * self.up(inner))
+        gate = self.gate(inner)
+        gate = functional.gelu(gate, approximate="tanh") if self.gemma else functional.silu(gate)
+        return steps + self.down(gate * self.up(inner))
+
+    def _rotate(self, heads: Tensor, mask: Tensor) -> Tensor:
+        places = torch.arange(heads.shape[2], device=heads.device).expand(len(heads), -1)
+        if self.shares:
+            places = places + mask.sum(dim=1, keepdim=True)
+        return rotate(heads, places, self.cache.rope or BASE)
 
     def _split(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (-1, self.cache.size)).transpose(1, 2)
+
+
+def epsilon_of(config: InterleavedConfig) -> float:
+    """Return what the norms of an expert add to the mean square."""
+    return GEMMA_EPSILON if config.like == "pi0" else EPSILON
 
 
 def waves(time: Tensor, count: int, periods: tuple[float, float]) -> Tensor:

@@ -15,6 +15,7 @@ from sinew.models.config import ActHeadConfig, PolicyConfig
 from sinew.models.heads.config import DiffusionHeadConfig
 from sinew.models.lerobot_files import Foreign, Scales, Theirs
 from sinew.models.lerobot_names import ACT_RULES, diffusion_rules, rename
+from sinew.models.lerobot_pi0 import read_pi0
 from sinew.models.lerobot_smolvla import read_smolvla
 from sinew.models.unet_config import UnetConfig
 from sinew.models.visuomotor_config import CellsConfig, KeypointsConfig
@@ -24,7 +25,7 @@ ACT_UNREAD = {"temporal_ensemble_coeff": "acts by averaging chunks over time"}
 
 
 def read_lerobot(directory: Path, tokenizer: str = "") -> Foreign:
-    """Read a ``pretrained_model`` directory as LeRobot 0.4 writes it: ACT, Diffusion Policy or SmolVLA.
+    """Read a ``pretrained_model`` directory as LeRobot 0.4 writes it: ACT, Diffusion Policy, SmolVLA or pi0.
 
     Args:
         directory: that LeRobot wrote.
@@ -42,13 +43,13 @@ def read_lerobot(directory: Path, tokenizer: str = "") -> Foreign:
     if kind not in READERS:
         raise CheckpointError(
             f"{directory}/config.json: type {kind!r}. Of LeRobot's policies these can be taken over: "
-            f"{', '.join(READERS)}; of pi0 a part, with --part vision."
+            f"{', '.join(READERS)}."
         )
     try:
         weights = load_file(directory / "model.safetensors")
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{directory}/model.safetensors: cannot be read ({error}). Copy it again.") from error
-    scales = Scales(directory, content, needed=kind != "smolvla")  # which is published to be taught
+    scales = Scales(directory, content, needed=kind not in TAUGHT)
     config = Theirs(directory, content, scales, tokenizer)
     return READERS[kind](config, weights)
 
@@ -157,5 +158,8 @@ READERS: dict[str, Callable[[Theirs, Mapping[str, Tensor]], Foreign]] = {
     "act": _act,
     "diffusion": _diffusion,
     "smolvla": read_smolvla,
+    "pi0": read_pi0,
 }
 """Kinds of LeRobot's policies that can be taken over."""
+TAUGHT = ("smolvla", "pi0")
+"""Those that are published to be taught, without statistics."""

@@ -93,33 +93,54 @@ def diffusion_rules(eyes: int) -> tuple[Rule, ...]:
     return *rules, *under(r"diffusion\.unet\.", "head.field.net.", _UNET)
 
 
-_VLM, _EXPERT = r"model\.vlm_with_expert\.vlm\.", r"model\.vlm_with_expert\.lm_expert\."
+_BLOCK: tuple[Rule, ...] = (
+    ("input_layernorm", "norm"),
+    ("post_attention_layernorm", "norm_mlp"),
+    (r"self_attn\.q_proj", "query"),
+    (r"self_attn\.k_proj", "key"),
+    (r"self_attn\.v_proj", "value"),
+    (r"self_attn\.o_proj", "out"),
+    (r"mlp\.gate_proj", "gate"),
+    (r"mlp\.up_proj", "up"),
+    (r"mlp\.down_proj", "down"),
+)
+
+
+def _expert(begin: str) -> list[Rule]:
+    """Return the rules for an action expert's layers, and for what leads in and out of it."""
+    layers = [(rf"{begin}layers\.(\d+)\.{theirs}\.(.+)", rf"head.field.blocks.\1.{ours}.\2") for theirs, ours in _BLOCK]
+    return [
+        *layers,
+        (begin + r"norm\.(.+)", r"head.field.norm.\1"),
+        (r"model\.action_in_proj\.(.+)", r"head.field.enter.\1"),
+        (r"model\.action_out_proj\.(.+)", r"head.field.leave.\1"),
+        (r"model\.action_time_mlp_(in|out)\.(.+)", r"head.field.time_\1.\2"),
+    ]
+
+
+_VLM = r"model\.vlm_with_expert\.vlm\."
 SMOLVLA_RULES: tuple[Rule, ...] = (
     (_VLM + r"model\.vision_model\.(.+)", r"network.vision.model.\1"),
     (_VLM + r"model\.connector\.modality_projection\.proj\.(.+)", r"network.project.\1"),
     (_VLM + r"model\.text_model\.(.+)", r"network.language.model.\1"),
     (_VLM + r"lm_head\..+", ""),
-    (_EXPERT + r"norm\.(.+)", r"head.field.norm.\1"),
-    *(
-        (rf"{_EXPERT}layers\.(\d+)\.{theirs}\.(.+)", rf"head.field.blocks.\1.{ours}.\2")
-        for theirs, ours in (
-            ("input_layernorm", "norm"),
-            ("post_attention_layernorm", "norm_mlp"),
-            (r"self_attn\.q_proj", "query"),
-            (r"self_attn\.k_proj", "key"),
-            (r"self_attn\.v_proj", "value"),
-            (r"self_attn\.o_proj", "out"),
-            (r"mlp\.gate_proj", "gate"),
-            (r"mlp\.up_proj", "up"),
-            (r"mlp\.down_proj", "down"),
-        )
-    ),
+    *_expert(r"model\.vlm_with_expert\.lm_expert\."),
     (r"model\.state_proj\.(.+)", r"network.state.\1"),
-    (r"model\.action_in_proj\.(.+)", r"head.field.enter.\1"),
-    (r"model\.action_out_proj\.(.+)", r"head.field.leave.\1"),
-    (r"model\.action_time_mlp_(in|out)\.(.+)", r"head.field.time_\1.\2"),
 )
 """From LeRobot's names of SmolVLA to ours; nothing is read from its output layer, which speaks words."""
+
+_PALIGEMMA, _GEMMA = (rf"model\.paligemma_with_expert\.{name}\." for name in ("paligemma", "gemma_expert"))
+PI0_RULES: tuple[Rule, ...] = (
+    (_PALIGEMMA + r"(?:model\.)?vision_tower\.vision_model\.head\..+", ""),
+    (_PALIGEMMA + r"(?:model\.)?vision_tower\.vision_model\.(.+)", r"network.vision.model.\1"),
+    (_PALIGEMMA + r"(?:model\.)?multi_modal_projector\.linear\.(.+)", r"network.project.\1"),
+    (_PALIGEMMA + r"(?:language_model\.)?lm_head\..+", ""),
+    (_PALIGEMMA + r"(?:model\.)?language_model\.(?:model\.)?(.+)", r"network.language.model.\1"),
+    (_GEMMA + r"(?:lm_head|model\.embed_tokens)\..+", ""),
+    *_expert(_GEMMA + r"model\."),
+    (r"model\.state_proj\.(.+)", r"head.field.feel.\1"),
+)
+"""From LeRobot's names of pi0 to ours; neither output layer speaks words here."""
 
 LEVELS = {"down": "down", "up": "up", "mid": "middle"}
 """Ours for the parts of a U-Net that they call modules."""

@@ -32,6 +32,9 @@ class PrefixNetwork(nn.Module):
     other but not the state, which sees all. Unlike there, several ticks may be seen: all images of all cameras, then
     the words, then the states, oldest first. What joins patches stays as it is where the language model does.
 
+    As in pi0 (Black 2024, arXiv:2410.24164) images are padded on all sides, tokens are not scaled here, and the newest
+    state is left to the head.
+
     Args:
         config: of the policy. fusion: of this network.
         spec: cameras and state.
@@ -62,7 +65,7 @@ class PrefixNetwork(nn.Module):
                 f"and {language.kind}. Set --policy.language.kind {' | '.join(CAUSAL)} and --policy.vision.kind "
                 f"{' | '.join(ENCODERS)}."
             )
-        self.cameras, self.shuffle = tuple(spec.cameras), fusion.shuffle
+        self.cameras, self.shuffle, self.padding = tuple(spec.cameras), fusion.shuffle, fusion.padding
         self.language = TextEncoder(language, vocabulary, blueprints.get("language"))
         self.vision = VisionEncoder(vision, blueprints.get("vision"))
         self.width = self.language.width
@@ -72,16 +75,18 @@ class PrefixNetwork(nn.Module):
                 f"{fusion.shuffle} x {fusion.shuffle}, of which this encoder has {self.vision.grid}; --policy.width is "
                 f"{config.width}. Set it to {self.width}, and --policy.fusion.shuffle to what divides the patches."
             )
-        self.project = nn.Linear(self.vision.channels * fusion.shuffle**2, self.width, bias=False)
+        self.late = fusion.like == "pi0"  # the state comes in later, by the head
+        self.project = nn.Linear(self.vision.channels * fusion.shuffle**2, self.width, bias=self.late)
         if language.frozen == "all":
             self.project.requires_grad_(requires_grad=False)
         self.felt = fusion.state or spec.state_size
-        self.state = nn.Linear(self.felt, self.width) if config.state and spec.state_size else None
+        feels = config.state and spec.state_size > 0
+        self.state = nn.Linear(self.felt, self.width) if feels and not self.late else None
         settings = self.language.settings
         size = getattr(settings, "head_dim", None) or self.width // settings.num_attention_heads
         rope = (settings.rope_parameters or {}).get("rope_theta", 10000.0)
         cache = CacheLayout(settings.num_hidden_layers, settings.num_key_value_heads, size, rope)
-        self.layout = FeatureLayout(many=True, cache=cache)
+        self.layout = FeatureLayout(many=True, cache=cache, state=self.felt if feels and self.late else 0)
 
     def forward(self, images: Mapping[str, Tensor], ids: Tensor, state: Tensor) -> Scene:
         """Return last hidden states (B, N, D), keys and values; there are no points.
@@ -93,11 +98,10 @@ class PrefixNetwork(nn.Module):
         """
         seen = [self.tokens(images[name]) for name in self.cameras]
         said = self.language.embed(ids)
-        scale = self.width**0.5
-        parts = [*(scale * part for part in seen), scale * said.tokens]
-        ends = said.mask
+        parts = [*seen, said.tokens] if self.late else [self.width**0.5 * part for part in (*seen, said.tokens)]
+        ends, felt = said.mask, functional.pad(state, (0, self.felt - state.shape[-1]))
         if self.state is not None:
-            parts.append(self.state(functional.pad(state, (0, self.felt - state.shape[-1]))))
+            parts.append(self.state(felt))
             ends = torch.cat([ends, ends.new_ones(state.shape[:2])], dim=1)
         before = sum(part.shape[1] for part in seen)
         mask = torch.cat([ends.new_ones(len(ends), before), ends], dim=1)
@@ -110,12 +114,15 @@ class PrefixNetwork(nn.Module):
             use_cache=True,
         )
         cache = tuple((layer.keys, layer.values) for layer in past.layers)
-        features = Features(output.last_hidden_state, mask, cache=cache)
+        features = Features(
+            output.last_hidden_state, mask, cache=cache, state=felt[:, -1] if self.layout.state else None
+        )
         return Scene(features, {}, state.new_zeros(len(state), len(images), 0, 1, 1))
 
     def tokens(self, images: Tensor) -> Tensor:
         """Return tokens (B, T M, D) of a camera's images (B, T, 3, h, w) uint8."""
-        patches = self.vision(squared(images.flatten(0, 1).float(), *self.vision.preprocess.pixels.size))
+        size = self.vision.preprocess.pixels.size
+        patches = self.vision(squared(images.flatten(0, 1).float(), *size, centred=self.late, fill=self.padding))
         joined = joined_patches(patches.unflatten(1, self.vision.grid), self.shuffle)
         return self.project(joined).unflatten(0, images.shape[:2]).flatten(1, 2)
 
@@ -133,15 +140,25 @@ class PrefixNetwork(nn.Module):
             )
 
 
-def squared(images: Tensor, height: int, width: int) -> Tensor:
-    """Return images (N, 3, h, w) that keep their proportions, resized and padded with black above and to the left."""
+def squared(images: Tensor, height: int, width: int, *, centred: bool = False, fill: float = 0.0) -> Tensor:
+    """Return images (N, 3, h, w) that keep their proportions, resized and padded.
+
+    Args:
+        images: (N, 3, h, w).
+        height: wanted.
+        width: wanted.
+        centred: pads on all sides, not above and to the left.
+        fill: value of what they are padded with.
+    """
     rows, columns = images.shape[-2:]
     if (rows, columns) == (height, width):
         return images
     ratio = max(columns / width, rows / height)
     size = (int(rows / ratio), int(columns / ratio))
     resized = functional.interpolate(images, size, mode="bilinear", align_corners=False)
-    return functional.pad(resized, (width - size[1], 0, height - size[0], 0))
+    above, left = height - size[0], width - size[1]
+    below, right = ((above + 1) // 2, (left + 1) // 2) if centred else (0, 0)
+    return functional.pad(resized, (left - right, right, above - below, below), value=fill)
 
 
 def joined_patches(patches: Tensor, side: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sinew.core.errors import CheckpointError, ConfigError
+from sinew.core.errors import CheckpointError, ConfigError, DependencyError
 from sinew.models.config import LanguageConfig
 from sinew.models.encoder_config import CAUSAL, AnyTextConfig
 from sinew.models.language import LanguageEncoder, WordIds, Words, train_tokenizer
@@ -62,6 +62,10 @@ READERS = {
         "llama", "LlamaModel", "LlamaConfig", {"llama": "", "llava": "text_config"},
         "layers", "embed_tokens", "before", {}, {},
     ),
+    "gemma": Reader(
+        "gemma", "GemmaModel", "GemmaConfig", {"gemma": "", "paligemma": "text_config"},
+        "layers", "embed_tokens", "before", {}, {},
+    ),
     "bert": Reader(
         "bert", "BertModel", "BertConfig", {"bert": ""}, "encoder.layer", "embeddings", "around",
         {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}, {"add_pooling_layer": False},
@@ -109,6 +113,11 @@ class TextEncoder(Freezable):
             self.model: Any = kind(self.settings, **reader.arguments)
         else:
             self.model = load_weights(kind, self.settings, place, **reader.arguments)
+        if config.kind == "gemma" and not hasattr(self.model.embed_tokens, "embed_scale"):
+            raise DependencyError(
+                "this release of transformers scales what enters a Gemma, also what are no words. Install a newer one: "
+                "pip install -U transformers"
+            )
         self.width: int = self.settings.hidden_size
         self.voice: Mapping[str, Any] | None = None if blueprint is None else blueprint.get("voice")
         self.head: nn.Linear | None = None
@@ -211,6 +220,8 @@ def read_tokenizer(place: Path) -> Tokenizer:
 def _sizes(config: AnyTextConfig, reader: Reader, vocabulary: int) -> dict[str, Any]:
     sizes = config.random
     shared = {"num_key_value_heads": sizes.kv_heads} if config.kind in CAUSAL else {}
+    if config.kind == "gemma":
+        shared["head_dim"] = sizes.width // sizes.heads
     return {
         "vocab_size": vocabulary,
         "hidden_size": sizes.width,

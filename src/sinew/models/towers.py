@@ -1,4 +1,4 @@
-"""Takes the SigLIP tower or the Llama out of the weights of large policies, for policies of ours."""
+"""Takes the SigLIP tower or the language model out of the weights of large policies, for policies of ours."""
 
 from __future__ import annotations
 
@@ -36,8 +36,12 @@ BLOCKS = {
 
 
 Part = Literal["vision", "language"]
+SIZED = ("self_attn.q", "self_attn.k", "mlp.up")
+"""Layers of a language model whose outputs tell its sizes."""
 READERS = {960: 64, 4096: 128}
 """Size of an attention head of SmolLM2-360M, which SmolVLA has, and of Llama 2 by their width."""
+GEMMA_HEAD = 256
+"""The same of the Gemmas of the published pi0."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Kind:
     Attributes:
         name: for people.
         tower: what the names of the tower's weights begin with, a regular expression.
-        reader: the same of its Llama; "" where it has none.
+        reader: the same of its language model. language: kind of that, for ``--policy.language.kind``.
         rename: from the rest of such a name and its weight to those of ``transformers``; several, or none.
         activation: of its layers, in the words of ``transformers``.
         mode: how its images were resized.
@@ -58,6 +62,7 @@ class Kind:
     name: str
     tower: str
     reader: str
+    language: Literal["llama", "gemma"]
     rename: Callable[[str, Tensor], Mapping[str, Tensor]]
     activation: str
     mode: str
@@ -108,12 +113,11 @@ def from_timm(name: str, value: Tensor) -> dict[str, Tensor]:
     return {f"{EMBEDDINGS.get(stem, stem)}.{last}": value}
 
 
-NO_GEMMA = "sinew has no Gemma to read instructions with"
 OTHER = "--part language takes all but its output layer"
 NO_EXPERT = "it reads that language model's keys and values"
 SMOLVLA = Kind(
     "SmolVLA", r"(?:model\.)?vlm_with_expert\.vlm\.model\.vision_model\.",
-    r"(?:model\.)?vlm_with_expert\.vlm\.model\.text_model\.", as_they_are, "gelu_pytorch_tanh", "bilinear", -1,
+    r"(?:model\.)?vlm_with_expert\.vlm\.model\.text_model\.", "llama", as_they_are, "gelu_pytorch_tanh", "bilinear", -1,
     {
         r".*\.vlm\.model\.connector\.": "projector: it leads into that language model",
         r".*\.vlm\.": f"language model: {OTHER}",
@@ -121,18 +125,20 @@ SMOLVLA = Kind(
         r"(?:model\.)?(?:state|action)_": f"state and action layers: of the action expert; {NO_EXPERT}",
     },
 )  # fmt: skip
+PALIGEMMA = r"(?:model\.)?paligemma_with_expert\.paligemma\.(?:model\.)?"
 PI0 = Kind(
-    "pi0", r"(?:model\.)?paligemma_with_expert\.paligemma\.(?:model\.)?vision_tower\.vision_model\.", "",
-    as_they_are, "gelu_pytorch_tanh", "bilinear", -1,
+    "pi0", PALIGEMMA + r"vision_tower\.vision_model\.", PALIGEMMA + r"language_model\.(?:model\.)?(?!lm_head)",
+    "gemma", as_they_are, "gelu_pytorch_tanh", "bilinear", -1,
     {
         r".*\.multi_modal_projector\.": "projector: it leads into that language model",
-        r".*\.paligemma\.": f"language model: {NO_GEMMA}",
+        r".*\.paligemma\.": f"language model: {OTHER}",
         r".*\.gemma_expert\.": f"action expert: {NO_EXPERT}",
         r"(?:model\.)?(?:state|action|time)_": f"state and action layers: of the action expert; {NO_EXPERT}",
     },
 )  # fmt: skip
 OPENVLA = Kind(
-    "OpenVLA", r"vision_backbone\.fused_featurizer\.", r"language_model\.model\.", from_timm, "gelu", "bicubic", -2,
+    "OpenVLA", r"vision_backbone\.fused_featurizer\.", r"language_model\.model\.",
+    "llama", from_timm, "gelu", "bicubic", -2,
     {
         r"vision_backbone\.featurizer\.": "second vision tower: a DINOv2 with registers, which --policy.vision has not",
         r"projector\.": "projector: it leads from both towers into that language model",
@@ -166,10 +172,10 @@ def take_tower(source: Path, directory: Path, *, heads: int | None = None) -> Ta
 
 
 def take_language(source: Path, directory: Path, *, heads: int | None = None) -> Taken:
-    """Write the Llama of a policy, without its output layer, likewise, in its own type, for ``--policy.language.path``.
+    """Write the language model of a policy, without its output layer, likewise, in its own type.
 
-    Its rotary positions have the base 10000, as both policies turn them. A tokenizer.json beside the weights is taken
-    along.
+    ``--policy.language.path`` reads it. Its rotary positions have the base 10000, as all these policies turn them. A
+    tokenizer.json beside the weights is taken along.
 
     Args:
         source: as for ``take_tower``.
@@ -182,14 +188,18 @@ def take_language(source: Path, directory: Path, *, heads: int | None = None) ->
         DependencyError: transformers is not installed.
     """
     kind, found, sizes = _read(source, "language")
-    needed = ("embed_tokens.weight", *(f"layers.0.{name}.weight" for name in ("self_attn.k_proj", "mlp.up_proj")))
+    needed = ("embed_tokens.weight", *(f"layers.0.{name}_proj.weight" for name in SIZED))
     missing = [name for name in needed if name not in found]
     if missing:
         raise CheckpointError(
             f"{source}: its {kind.name} language part lacks {', '.join(missing)}. Copy all its files."
         )
-    settings = llama_settings(kind, found, heads)
-    model = transformers_class("llama", "LlamaModel")(settings).to(found[needed[0]].dtype)
+    if kind.language == "gemma":
+        size = len(found["layers.0.self_attn.q_proj.weight"]) // heads if heads else GEMMA_HEAD
+        settings, name = gemma_settings(found, size, str(source)), "GemmaModel"
+    else:
+        settings, name = llama_settings(kind, found, heads), "LlamaModel"
+    model = transformers_class(kind.language, name)(settings).to(found[needed[0]].dtype)
     _write(model, found, directory, f"{source}: {kind.name}")
     if (source / TOKENIZER).is_file():
         shutil.copyfile(source / TOKENIZER, directory / TOKENIZER)
@@ -215,6 +225,30 @@ def llama_settings(kind: Kind, found: Mapping[str, Tensor], heads: int | None) -
         num_attention_heads=width // size,
         num_key_value_heads=len(keys) // size,
         rms_norm_eps=1e-5,
+    )
+
+
+def gemma_settings(found: Mapping[str, Tensor], size: int, where: str) -> Any:  # noqa: ANN401  (of transformers)
+    """Return a Gemma's settings as its weights tell them, whose attention heads have that size.
+
+    Raises:
+        CheckpointError: heads of that size do not fit.
+    """
+    words, width = found["embed_tokens.weight"].shape
+    query, key, hidden = (len(found[f"layers.0.{name}_proj.weight"]) for name in SIZED)
+    if query % size or key % size:
+        raise CheckpointError(
+            f"{where}: queries of {query} values are not cut into attention heads of {size}. Put the config.json of "
+            "the vision-language model that it began as beside the tokenizer (--tokenizer), or say --heads for a part."
+        )
+    return transformers_class("gemma", "GemmaConfig")(
+        vocab_size=words,
+        hidden_size=width,
+        intermediate_size=hidden,
+        num_hidden_layers=1 + max(int(name.split(".")[1]) for name in found if name.startswith("layers.")),
+        num_attention_heads=query // size,
+        num_key_value_heads=key // size,
+        head_dim=size,
     )
 
 

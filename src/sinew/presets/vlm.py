@@ -43,14 +43,11 @@ def embedded_stages(lr: float) -> tuple[Stage, ...]:
     optim = OptimConfig(lr=2 / 3 * lr, weight_decay=0.01, warmup=0.03, final=0.03, ema=0.0, muon=2.0)
     settled = dataclasses.replace(optim, lr=lr / 2, muon=3.0)
     read = PretrainConfig(data="captions", parts=("vision", "reader"), exchanges="first", plain=True, batch=32)
-    # A language model that knows no word yet learns to read images here, where a caption costs a fifth of 1b's rows.
-    align = PretrainConfig(data="captions", parts=("projector", "lm"), exchanges="first", batch=32)
     # The encoder can read already, and stays: what it would learn from questions costs more updates than it is worth.
     answer = PretrainConfig(parts=("projector", "lm"), apart=12, blank=0.04, batch=16)
     return (
         Stage("0a read", 1000, read, optim),
-        Stage("1a align", 600, align, settled),
-        Stage("1b instruct", 1300, answer, settled),
+        Stage("1b instruct", 1350, answer, settled),
     )
 
 

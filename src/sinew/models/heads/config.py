@@ -37,11 +37,13 @@ class FeatureLayout:
         many: there may be more than one token, or a mask.
         cache: what ``Features.cache`` holds.
         decodes: ``Features.decode`` goes on behind the tokens, at their width.
+        state: S of ``Features.state``; 0 where there is none.
     """
 
     many: bool = False
     cache: CacheLayout | None = None
     decodes: bool = False
+    state: int = 0
 
 
 ONE_TOKEN = FeatureLayout()
@@ -117,7 +119,7 @@ class FlowHeadConfig:
         noise: of the draws that reinforcement learning scores; sampling otherwise takes no notice of it.
         expert: None for an MLP over the chunk; cross for a transformer that looks at all tokens; joint for one that
             shares every attention layer of the language model; interleaved for SmolVLA's, in which layers that share it
-            take turns with layers that look at it.
+            take turns with layers that look at it, and for pi0's own.
         insulate: no gradient of this head reaches what made the features.
         interleaved: sizes of that expert, beside ``width``; it has as many layers as the language model.
         times: of the noise in training: uniform, the default, or beta for more of the noisier ones, as pi0 has it.

@@ -32,7 +32,8 @@ class FlowHead(nn.Module):
     Differs from pi0 (Black 2024, arXiv:2410.24164): t is drawn uniformly, and two-valued actions are
     classified from the features beside the field, which neither sees nor moves them. The field is a
     residual MLP over the whole chunk, a transformer that looks at all tokens, or pi0's or SmolVLA's own kind.
-    With ``interleaved.padded`` actions have more values inside than the robot's; the others are zeros to be learned.
+    With ``interleaved.padded`` actions have more values inside than the robot's; the others are zeros to be learned, or
+    like pi0's in LeRobot whatever they may be.
 
     With ``insulate`` no gradient of this head reaches what made the features (knowledge insulation,
     Driess 2025, arXiv:2505.23705); the language model then learns from text and tokens alone.
@@ -62,6 +63,7 @@ class FlowHead(nn.Module):
         self.taken, self.size = spec.action_size, _inside(config, spec)
         self.insulate, self.late = bool(config.insulate), config.times == "beta"
         self.loss_per_row = ActionLoss(spec, config.binary_weight, more=self.size - self.taken)
+        self.free = config.interleaved is not None and config.interleaved.like == "pi0"  # of what a robot has not
         flat = horizon * self.size
         sizes = FieldSizes(width, horizon, self.size, config.width, config.layers, interleaved=config.interleaved)
         self.field = build_field(config.expert, sizes, layout)
@@ -141,10 +143,12 @@ class FlowHead(nn.Module):
         if not more:
             return batch
         mask = batch.action_mask
+        if mask is None and self.free:
+            mask = batch.actions.new_ones(batch.actions.shape[::2], dtype=torch.bool)
         return dataclasses.replace(
             batch,
             actions=functional.pad(batch.actions, (0, more)),
-            action_mask=None if mask is None else functional.pad(mask, (0, more), value=True),
+            action_mask=None if mask is None else functional.pad(mask, (0, more), value=not self.free),
         )
 
     # ---------------------------------------------------------------------- reinforcement learning

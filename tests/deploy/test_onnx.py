@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from sinew.deploy.infer import VLAInferenceEngine
 from sinew.deploy.onnx import export_onnx
 from sinew.deploy.parity import compare_policies
 from sinew.models.config import HEADS, PolicyConfig
-from sinew.models.encoder_config import BertConfig
+from sinew.models.encoder_config import BertConfig, PrefixFusionConfig
 from sinew.models.heads.config import DiffusionHeadConfig, FlowHeadConfig
 from sinew.models.interleaved_config import InterleavedConfig
 from toy import ToyConfig
@@ -142,13 +143,17 @@ def test_an_artefact_remembers_what_was_executed_as_the_policy_does(exported: Ex
         engine.predict_action_chunk(look(2))
 
 
-def test_an_expert_that_reads_words_and_has_values_of_its_own_hears_sentences_of_any_length(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("like", "language"), [("smolvla", "llama"), ("pi0", "gemma")])
+def test_an_expert_that_reads_words_and_has_values_of_its_own_hears_sentences_of_any_length(
+    like: Literal["smolvla", "pi0"], language: str, tmp_path: Path
+) -> None:
     parts = dict.fromkeys(("projector", "previous"), "none") | {"vision": "siglip", "head": "flow"}
-    config = matrix.config_of({**parts, "fusion": "prefix", "language": "llama"})
-    sizes = InterleavedConfig(hidden=16, heads=2, padded=5)
+    config = matrix.config_of({**parts, "fusion": "prefix", "language": language})
+    sizes = InterleavedConfig(hidden=16, heads=2, padded=5, like=like, every=2 if like == "smolvla" else 1)
     policy = matrix.built(
         dataclasses.replace(
             config,
+            fusion=PrefixFusionConfig(like=like),
             head=FlowHeadConfig(width=16, steps=3, expert="interleaved", interleaved=sizes),
             language=dataclasses.replace(config.language, ending=" left"),  # type: ignore[call-arg]
         )

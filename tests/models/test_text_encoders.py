@@ -11,8 +11,10 @@ from tokenizers import Tokenizer
 
 import hub_models
 from sinew.core.errors import CheckpointError, ConfigError
-from sinew.models.encoder_config import CAUSAL, TEXT_ENCODERS, BertConfig, Qwen2Config
+from sinew.models.encoder_config import CAUSAL, TEXT_ENCODERS, BertConfig, GemmaConfig, Qwen2Config, SiglipConfig
+from sinew.models.encoders import VisionEncoder
 from sinew.models.language import WordIds
+from sinew.models.pretrained import transformers_class
 from sinew.models.text_encoders import PADDING, TextEncoder, tokenizer_of
 
 WORDS = ("go to the left thing", "put it down now", "")
@@ -67,6 +69,32 @@ def test_a_saved_blueprint_builds_the_same_encoder(kind: str, tmp_path: Path) ->
     assert torch.equal(again(ids).tokens, encoder(ids).tokens)
     assert not any(value.requires_grad for value in again.parameters())
     assert not again.train().model.training
+
+
+def test_both_parts_of_a_paligemma_give_what_they_give_there(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    body = {**hub_models.BODY, "num_key_value_heads": 1, "head_dim": 8}
+    settings = transformers_class("paligemma", "PaliGemmaConfig")(
+        vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **hub_models.EYES},
+        text_config={"model_type": "gemma", **body, "vocab_size": 304},
+        projection_dim=16,
+        image_token_id=303,
+    )
+    whole = transformers_class("paligemma", "PaliGemmaForConditionalGeneration")(settings)
+    hub_models.byte_tokenizer("gemma").save(str(tmp_path / "tokenizer.json"))
+    hub_models.write(whole, tmp_path, hub_models.pixels())
+    config = GemmaConfig(path=str(tmp_path))
+    tokenizer = tokenizer_of(config, ())
+    encoder = TextEncoder(config, tokenizer.get_vocab_size()).eval()
+    ids = torch.tensor([tokenizer.encode(WORDS[0]).ids])
+    with torch.no_grad():
+        earlier = torch.ones(1, 1, ids.shape[1], ids.shape[1], dtype=torch.bool).tril()
+        theirs = whole.model.language_model(input_ids=ids, attention_mask=earlier).last_hidden_state
+        torch.testing.assert_close(encoder(ids).tokens, theirs, rtol=0, atol=1e-5)
+        eye = VisionEncoder(SiglipConfig(path=str(tmp_path))).eval()
+        images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+        seen = whole.model.vision_tower(eye.preprocess(images)).last_hidden_state
+        torch.testing.assert_close(eye(images), seen, rtol=0, atol=1e-5)
 
 
 def test_cutting_a_long_sentence_keeps_what_stands_around_it(tmp_path: Path) -> None:

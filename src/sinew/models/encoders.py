@@ -58,7 +58,7 @@ SEEING = "vision_config"
 TOWERS = {
     "siglip": Tower(
         "siglip", "SiglipVisionModel", "SiglipVisionConfig",
-        {"siglip_vision_model": "", "siglip": SEEING, "llava": SEEING},
+        {"siglip_vision_model": "", "siglip": SEEING, "llava": SEEING, "paligemma": SEEING},
         "encoder.layers", ("embeddings",), "post_layernorm", (), 0, HALVES, {"vision_use_head": False}, {},
     ),
     "clip": Tower(

@@ -1,4 +1,4 @@
-"""Parts of a whole vision-language model in Llava's layout, read without building the rest of it."""
+"""Parts of a whole vision-language model, Llava's layout or PaliGemma's, read without building the rest of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ PREFIXES: dict[Part, tuple[str, ...]] = {
 
 def is_llava(place: Path) -> bool:
     """Return whether a directory holds a whole model in Llava's layout."""
-    return (place / "config.json").is_file() and read_json(place / "config.json").get("model_type") == "llava"
+    return _model_type(place) == "llava"
+
+
+def is_whole(place: Path) -> bool:
+    """Return whether a directory holds a whole vision-language model whose parts can be read."""
+    return _model_type(place) in ("llava", "paligemma")
 
 
 def read_part(place: Path, part: Part) -> dict[str, Tensor]:
@@ -44,6 +49,10 @@ def read_part(place: Path, part: Part) -> dict[str, Tensor]:
     if not found:
         raise CheckpointError(f"{place}: holds no weights of a {part} part. Name a whole vision-language model.")
     return found
+
+
+def _model_type(place: Path) -> str | None:
+    return read_json(place / "config.json").get("model_type") if (place / "config.json").is_file() else None
 
 
 def _weights(place: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from sinew.core.errors import CheckpointError, ConfigError, require
 from sinew.core.files import read_json
-from sinew.models.llava import is_llava, read_part
+from sinew.models.llava import is_whole, read_part
 
 if TYPE_CHECKING:
     from sinew.models.encoder_config import Frozen
@@ -103,8 +103,8 @@ def load_weights(kind: Any, blueprint: Any, place: Path, **options: Any) -> nn.M
     Raises:
         CheckpointError: weights are missing, of another shape or unreadable.
     """
-    if is_llava(place):
-        return _out_of_llava(kind(blueprint, **options), place)
+    if is_whole(place):
+        return _out_of_whole(kind(blueprint, **options), place)
     try:
         with quiet():
             model, report = kind.from_pretrained(
@@ -122,7 +122,7 @@ def load_weights(kind: Any, blueprint: Any, place: Path, **options: Any) -> nn.M
     return model
 
 
-def _out_of_llava(model: nn.Module, place: Path) -> nn.Module:
+def _out_of_whole(model: nn.Module, place: Path) -> nn.Module:
     """Return a part with its weights out of a whole vision-language model."""
     part = "language" if hasattr(model, "embed_tokens") else "vision"
     found, wanted = read_part(place, part), model.state_dict()

@@ -40,10 +40,11 @@ def vision(kind: str, place: Path, **more: Any) -> Any:  # noqa: ANN401
             embedding_size=8, hidden_sizes=[8, 12], depths=[1, 1], layer_type="basic"
         )
         return write(transformers_class("resnet", "ResNetModel")(settings), place, pixels())
-    if kind == "dinov2":
+    if kind.startswith("dinov2"):
         sizes = {name: value for name, value in EYES.items() if name != "intermediate_size"}
-        settings = transformers_class("dinov2", "Dinov2Config")(**sizes, mlp_ratio=2, **more)
-        return write(transformers_class("dinov2", "Dinov2Model")(settings), place, pixels())
+        name = "Dinov2WithRegisters" if kind == "dinov2_with_registers" else "Dinov2"
+        settings = transformers_class(kind, f"{name}Config")(**sizes, mlp_ratio=2, **more)
+        return write(transformers_class(kind, f"{name}Model")(settings), place, pixels())
     names = {"siglip": ("SiglipVision", "siglip"), "clip": ("CLIPVision", "clip"), "vit": ("ViT", "vit")}
     name, module = names[kind]
     settings = transformers_class(module, f"{name}Config")(**EYES, **more)

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from rows import ROOT, Row
 
-from sinew.core.config import digest
 from sinew.core.files import read_json, write_json
 from sinew.core.types import Cursor
 from sinew.engine.track import read_rows
@@ -29,6 +28,7 @@ from sinew.recipes.config import PretrainConfig
 from sinew.recipes.pretrain import Pretraining
 from sinew.run import RunConfig, train
 from sinew.run.corpus import gather
+from sinew.run.parts import run_path
 from sinew.run.stages import Stage, TextsConfig
 from sinew.run.teaching import build, image_size, marks_of, stages_of
 
@@ -86,8 +86,9 @@ def order() -> list[tuple[str, int]]:
 
 
 def key_of(stage: Stage) -> str:
-    """Return what the pace of a stage hangs on."""
-    return digest(stage.recipe, [stage.optim.muon], preset("small").vlm, preset("small").env)
+    """Return what the pace of a stage hangs on: the name of a run of it alone."""
+    alone = dataclasses.replace(stage, name="", updates=1)
+    return run_path(dataclasses.replace(preset("small"), stages=(alone,)), Path()).name
 
 
 def paces_of(stages: Sequence[Stage], root: Path) -> dict[str, float]:

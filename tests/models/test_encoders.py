@@ -12,11 +12,21 @@ from torch import Tensor
 
 import hub_models
 from sinew.core.errors import CheckpointError, ConfigError
-from sinew.models.encoder_config import ENCODERS, ClipConfig, Frozen, ResnetConfig, SiglipConfig, VitConfig
-from sinew.models.encoders import VisionEncoder
+from sinew.models.encoder_config import (
+    ENCODERS,
+    ClipConfig,
+    Dinov2RegistersConfig,
+    Frozen,
+    PrismaticConfig,
+    ResnetConfig,
+    SiglipConfig,
+    VitConfig,
+    VitSizes,
+)
+from sinew.models.encoders import PrismaticVision, VisionEncoder, build_vision
 from sinew.models.pretrained import transformers_class
 
-PREFIX = {"siglip": 0, "clip": 1, "dinov2": 1, "vit": 1}
+PREFIX = {"siglip": 0, "clip": 1, "dinov2": 1, "dinov2_with_registers": 5, "vit": 1}
 
 
 def images(side: int = 16) -> Tensor:
@@ -65,7 +75,7 @@ def test_a_saved_blueprint_builds_the_same_encoder(kind: str, tmp_path: Path) ->
     assert torch.equal(again(images()), encoder(images()))
 
 
-@pytest.mark.parametrize("kind", ["siglip", "clip", "dinov2", "vit"])
+@pytest.mark.parametrize("kind", list(PREFIX))
 def test_the_layer_before_the_last_is_that_of_transformers(kind: str, tmp_path: Path) -> None:
     model = hub_models.vision(kind, tmp_path)
     encoder = VisionEncoder(ENCODERS[kind](path=str(tmp_path), layer=-2)).eval()  # type: ignore[call-arg]
@@ -85,13 +95,15 @@ def test_the_vision_side_is_taken_out_of_a_checkpoint_with_both(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("frozen", "wanted"), [(0, 0), (2, 2), ("all", 3)])
-@pytest.mark.parametrize("kind", ["siglip", "clip", "dinov2", "vit"])
+@pytest.mark.parametrize("kind", list(PREFIX))
 def test_frozen_layers_have_no_gradients_and_stay_in_evaluation_mode(
     kind: str, frozen: Frozen, wanted: int, tmp_path: Path
 ) -> None:
     hub_models.vision(kind, tmp_path)
     encoder = VisionEncoder(ENCODERS[kind](path=str(tmp_path), frozen=frozen)).train()
-    layers = encoder.model.get_submodule({"dinov2": "encoder.layer", "vit": "layers"}.get(kind, "encoder.layers"))
+    layers = encoder.model.get_submodule(
+        "layers" if kind == "vit" else "encoder.layer" if kind.startswith("dinov2") else "encoder.layers"
+    )
     for number, layer in enumerate(layers.children()):
         assert all(parameter.requires_grad is (number >= wanted) for parameter in layer.parameters())
         assert layer.training is (number >= wanted)
@@ -139,3 +151,28 @@ def test_missing_weights_are_refused_not_drawn(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="1 weights of ViTModel are missing"):
         VisionEncoder(ENCODERS["vit"](path=str(tmp_path)))
     assert issubclass(ENCODERS["vit"], VitConfig)
+
+
+def test_two_towers_give_what_each_gives_side_by_side(tmp_path: Path) -> None:
+    for kind in ("dinov2_with_registers", "siglip"):
+        (tmp_path / kind).mkdir()
+        hub_models.vision(kind, tmp_path / kind)
+    config = PrismaticConfig(
+        dino=Dinov2RegistersConfig(path=str(tmp_path / "dinov2_with_registers")),
+        siglip=SiglipConfig(path=str(tmp_path / "siglip")),
+    )
+    both = build_vision(config, 8, (16, 16), None).eval()
+    assert isinstance(both, PrismaticVision)
+    apart = [VisionEncoder(one).eval() for one in (config.dino, config.siglip)]
+    with torch.no_grad():
+        assert torch.equal(both(images()), torch.cat([one(images()) for one in apart], dim=-1))
+    again = PrismaticVision(PrismaticConfig(), json.loads(json.dumps(both.blueprint()))).eval()
+    assert again.channels == both.channels == 32
+    sizes = VitSizes(image=16, patch=4)
+    with pytest.raises(ConfigError, match=r"into \(4, 4\) and \(2, 2\) patches"):
+        PrismaticVision(
+            PrismaticConfig(
+                dino=Dinov2RegistersConfig(random=sizes),
+                siglip=SiglipConfig(random=dataclasses.replace(sizes, patch=8)),
+            )
+        )

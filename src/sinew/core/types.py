@@ -337,7 +337,7 @@ class Features:
             ``mask`` says which of the N count here, too.
         decode: continues the language model behind the tokens, for a head that decodes through it: embeddings
             (B, M, D) from the first one on to hidden states (B, M, D), each looking at those up to it.
-        state: (B, S) of the newest tick at unit scale, for a head that has a token of its own for it.
+        state: (B, S), what is felt or what was made of it, for a head that has a token of its own for it.
     """
 
     tokens: Tensor

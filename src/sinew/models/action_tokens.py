@@ -36,10 +36,12 @@ class ValueTokens(nn.Module):
         horizon: H.
         chosen: numbers of the continuous ones among the A actions.
         size: A.
+        top: the last bin is the greatest value alone, which is decoded as the one below.
     """
 
-    def __init__(self, bins: int, horizon: int, chosen: Sequence[int], size: int) -> None:
+    def __init__(self, bins: int, horizon: int, chosen: Sequence[int], size: int, *, top: bool = False) -> None:
         super().__init__()
+        self.even = bins - top
         self.vocabulary, self.horizon, self.size, self.length = bins, horizon, size, horizon * len(chosen)
         self.range = ActionRange(size)
         self.register_buffer("chosen", torch.tensor(list(chosen), dtype=torch.int64), persistent=False)
@@ -51,7 +53,7 @@ class ValueTokens(nn.Module):
         """Return where the continuous ones of actions (B, H, A) lie among the bins, (B, N) in 0 .. V."""
         low, high = self.range.low[self.chosen], self.range.high[self.chosen]
         share = (actions[..., self.chosen] - low) / (high - low)
-        return (share * self.vocabulary).clamp(0, self.vocabulary).flatten(1)
+        return (share * self.even).clamp(0, self.even).flatten(1)
 
     def encode(self, actions: Tensor) -> Tensor:
         """Return ids (B, N) of actions (B, H, A) at unit scale, step by step."""
@@ -60,7 +62,8 @@ class ValueTokens(nn.Module):
     def decode(self, ids: Tensor) -> Tensor:
         """Return actions (B, H, A) at unit scale, the middles of the bins; two-valued ones are 0."""
         low, high = self.range.low[self.chosen], self.range.high[self.chosen]
-        values = low + (ids.unflatten(1, (self.horizon, -1)) + 0.5) / self.vocabulary * (high - low)
+        ids = ids.clamp(max=self.even - 1).unflatten(1, (self.horizon, -1))
+        values = low + (ids + 0.5) / self.even * (high - low)
         return _spread(values, self.chosen, self.size)
 
 

@@ -17,6 +17,7 @@ from sinew.models.encoder_config import (
     AnyProjectorConfig,
     AnyTextConfig,
     LoraConfig,
+    PrismaticConfig,
 )
 from sinew.models.heads.config import (
     HEADS,
@@ -144,11 +145,12 @@ class GroundingConfig:
     states: tuple[str, ...] | None = None
 
 
-AnyVisionConfig = FilmVisionConfig | TokenVisionConfig | AnyEncoderConfig | StemConfig
+AnyVisionConfig = FilmVisionConfig | TokenVisionConfig | AnyEncoderConfig | PrismaticConfig | StemConfig
 VISION: dict[str, type[AnyVisionConfig]] = {
     "film": FilmVisionConfig,
     "tokens": TokenVisionConfig,
     **ENCODERS,
+    "prismatic": PrismaticConfig,
     "stem": StemConfig,
 }
 AnyLanguageConfig = LanguageConfig | AnyTextConfig

@@ -103,6 +103,13 @@ class Dinov2Config(VitConfig):
 
 
 @dataclass(frozen=True)
+class Dinov2RegistersConfig(VitConfig):
+    """DINOv2 with registers (Darcet 2023, arXiv:2309.16588): tokens that belong to no patch take what is no patch's."""
+
+    kind: Literal["dinov2_with_registers"] = "dinov2_with_registers"
+
+
+@dataclass(frozen=True)
 class PlainVitConfig(VitConfig):
     """ViT (Dosovitskiy 2020, arXiv:2010.11929): taught to classify."""
 
@@ -138,6 +145,7 @@ class TextConfig:
         max_tokens: longest instruction; longer ones are cut.
         random: sizes where no path is given.
         ending: what every instruction ends with; added where it does not.
+        template: what is said in place of an instruction, which stands in small letters where it has {}.
     """
 
     path: str = ""
@@ -145,6 +153,7 @@ class TextConfig:
     max_tokens: int = 32
     random: TextSizes = field(default_factory=TextSizes)
     ending: str | None = None
+    template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,20 @@ class ClipTextConfig(TextConfig):
     kind: Literal["clip_text"] = "clip_text"
 
 
-AnyVitConfig = SiglipConfig | ClipConfig | Dinov2Config | PlainVitConfig
+@dataclass(frozen=True)
+class PrismaticConfig:
+    """Two towers side by side, as Prismatic and OpenVLA have them (Karamcheti 2024, arXiv:2402.07865).
+
+    Attributes:
+        dino: of images alone. siglip: of captions; both cut an image into as many patches.
+    """
+
+    kind: Literal["prismatic"] = "prismatic"
+    dino: Dinov2RegistersConfig = field(default_factory=lambda: Dinov2RegistersConfig(layer=-2))
+    siglip: SiglipConfig = field(default_factory=lambda: SiglipConfig(layer=-2))
+
+
+AnyVitConfig = SiglipConfig | ClipConfig | Dinov2Config | Dinov2RegistersConfig | PlainVitConfig
 AnyEncoderConfig = AnyVitConfig | ResnetConfig
 AnyCausalConfig = Qwen2Config | LlamaConfig | GemmaConfig
 AnyTextConfig = AnyCausalConfig | BertConfig | ClipTextConfig
@@ -190,6 +212,7 @@ ENCODERS: dict[str, type[AnyEncoderConfig]] = {
     "siglip": SiglipConfig,
     "clip": ClipConfig,
     "dinov2": Dinov2Config,
+    "dinov2_with_registers": Dinov2RegistersConfig,
     "vit": PlainVitConfig,
     "resnet": ResnetConfig,
 }
@@ -205,11 +228,13 @@ class MlpProjectorConfig:
     Attributes:
         hidden: width between the layers, of the output's.
         path: id on the hub or directory of a vision-language model in Llava's layout whose projector to begin with.
+        widened: width of one more layer before them, of the input's, as Prismatic has it; None for none.
     """
 
     kind: Literal["mlp"] = "mlp"
     hidden: float = 1.0
     path: str = ""
+    widened: float | None = None
 
 
 @dataclass(frozen=True)
@@ -314,9 +339,14 @@ class LmFusionConfig:
 
     Needs a causal ``language.kind`` and a ``width`` that is the language model's. Heads get its last hidden states, its
     keys and values, and may decode through it.
+
+    Attributes:
+        after: how many tokens of the words stand before what is seen; None for none, 1 is the beginning of the sentence
+            as in OpenVLA.
     """
 
     kind: Literal["lm"] = "lm"
+    after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -327,18 +357,18 @@ class PrefixFusionConfig:
     keys and values.
 
     Attributes:
-        like: smolvla pads images above and to the left, scales tokens by the root of their width and ends the prefix
-            with the state. pi0 pads on all sides, scales nothing (a Gemma scales its words by itself) and hands the
-            state to the head.
-        padding: value of the pixels that images are padded with; black is 0.
+        like: smolvla, the default, pads images above and to the left, scales tokens by the root of their width and ends
+            the prefix with the state. pi0 pads on all sides, scales nothing (a Gemma scales its words by itself) and
+            hands the state to the head.
+        padding: value of the pixels that images are padded with; None is black, 0.
         shuffle: side of the squares of patches that are joined to one token.
         state: values of a state inside, of which a robot's are the first, so that one network fits robots of up to so
             many; None has as many as the robot.
     """
 
     kind: Literal["prefix"] = "prefix"
-    like: Literal["smolvla", "pi0"] = "smolvla"
-    padding: float = 0.0
+    like: Literal["smolvla", "pi0"] | None = None
+    padding: float | None = None
     shuffle: int = 1
     state: int | None = None
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from sinew.core.errors import CheckpointError, ConfigError
 from sinew.models.config import FilmVisionConfig, TokenVisionConfig
-from sinew.models.encoder_config import AnyEncoderConfig, ResnetConfig
+from sinew.models.encoder_config import AnyEncoderConfig, PrismaticConfig, ResnetConfig
 from sinew.models.pixels import HALVES, IMAGENET, OPENAI, Pixels, Preprocess, parse_pixels, read_pixels
 from sinew.models.pretrained import Freezable, fetch, load_weights, read_blueprint, transformers_class
 from sinew.models.vision import FilmVision, TokenVision
@@ -35,7 +36,7 @@ class Tower:
         embeddings: paths of what comes before them.
         norm: path of what comes after the last one; "" where nothing does.
         unused: path of what only a pooled output would need.
-        extra: tokens before the patches.
+        extra: tokens before the patches, beside registers.
         colours: mean and deviation of its images where none are given.
         options: of the configuration with random weights. arguments: of the model's class.
     """
@@ -67,6 +68,10 @@ TOWERS = {
     ),
     "dinov2": Tower(
         "dinov2", "Dinov2Model", "Dinov2Config", {"dinov2": ""},
+        "encoder.layer", ("embeddings",), "layernorm", (), 1, IMAGENET, {}, {},
+    ),
+    "dinov2_with_registers": Tower(
+        "dinov2_with_registers", "Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {"dinov2_with_registers": ""},
         "encoder.layer", ("embeddings",), "layernorm", (), 1, IMAGENET, {}, {},
     ),
     "vit": Tower(
@@ -108,7 +113,7 @@ class VisionEncoder(Freezable):
         else:
             self.model = load_weights(kind, self.settings, place, **tower.arguments)
         self.preprocess = Preprocess(pixels)
-        self.extra = tower.extra
+        self.extra: int = tower.extra + getattr(self.settings, "num_register_tokens", 0)
         for unused in tower.unused:
             self.model.set_submodule(unused, nn.Identity())
         layers: Any = self.model.get_submodule(tower.layers)
@@ -155,8 +160,56 @@ class VisionEncoder(Freezable):
             self.model.set_submodule(name, nn.GroupNorm(max(1, channels // 16), channels))
 
 
-AnyVision = FilmVision | TokenVision | VisionEncoder | StemVision
-DEAF = (VisionEncoder, StemVision)
+class PrismaticVision(nn.Module):
+    """Two encoders look at the same image, each in its own colours; a patch's two tokens are joined to one.
+
+    As in Prismatic (Karamcheti 2024, arXiv:2402.07865), whose vision OpenVLA has.
+
+    Args:
+        config: of both.
+        blueprint: what ``blueprint()`` returned; None goes by ``config``.
+
+    Attributes:
+        channels: D of the tokens.
+        grid: (rows, columns) of the patches.
+        preprocess: of the first, for the size of the images.
+
+    Raises:
+        CheckpointError: see ``VisionEncoder``.
+        ConfigError: they cut an image into other patches.
+    """
+
+    def __init__(self, config: PrismaticConfig, blueprint: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.dino, self.siglip = (
+            VisionEncoder(one, None if blueprint is None else blueprint[one.kind])
+            for one in (config.dino, config.siglip)
+        )
+        if self.dino.grid != self.siglip.grid:
+            raise ConfigError(
+                f"the two towers cut an image into {self.dino.grid} and {self.siglip.grid} patches. Take two that cut "
+                "it alike (--policy.vision.dino, --policy.vision.siglip)."
+            )
+        self.channels, self.grid = self.dino.channels + self.siglip.channels, self.dino.grid
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Of the first, which both have but for colours."""
+        return self.dino.preprocess
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return tokens (B, N, D) of images (B, 3, h, w) uint8, N the cells of ``grid``."""
+        return torch.cat([self.dino(images), self.siglip(images)], dim=-1)
+
+    def blueprint(self) -> dict[str, Any]:
+        """Return what it takes to build both again, but for weights, as JSON values."""
+        return {"dinov2_with_registers": self.dino.blueprint(), "siglip": self.siglip.blueprint()}
+
+
+PRETRAINED = (VisionEncoder, PrismaticVision)
+"""Encoders that have images of one size."""
+AnyVision = FilmVision | TokenVision | VisionEncoder | PrismaticVision | StemVision
+DEAF = (*PRETRAINED, StemVision)
 """Encoders that make tokens of an image whatever is said."""
 
 
@@ -170,6 +223,8 @@ def build_vision(
         return TokenVision(config, words, size)
     if isinstance(config, StemConfig):
         return StemVision(config)
+    if isinstance(config, PrismaticConfig):
+        return PrismaticVision(config, blueprint)
     return VisionEncoder(config, blueprint)
 
 
@@ -212,7 +267,7 @@ def _settings(config: AnyEncoderConfig, tower: Tower, place: Path | None, bluepr
         image_size=config.random.image,
         patch_size=config.random.patch,
         attn_implementation="sdpa",
-        **({"mlp_ratio": 4} if config.kind == "dinov2" else {"intermediate_size": 4 * config.random.width}),
+        **({"mlp_ratio": 4} if config.kind.startswith("dinov2") else {"intermediate_size": 4 * config.random.width}),
         **tower.options,
     )
 
@@ -227,7 +282,7 @@ def _pixels(config: AnyEncoderConfig, tower: Tower, place: Path | None, blueprin
 
 def _vit_grid(settings: Any, size: tuple[int, int], kind: str) -> tuple[int, int]:  # noqa: ANN401  (of transformers)
     """Return the patches of an image; DINOv2 fits its positions to any size, the others have one."""
-    if kind != "dinov2" and size != (settings.image_size, settings.image_size):
+    if not kind.startswith("dinov2") and size != (settings.image_size, settings.image_size):
         raise CheckpointError(
             f"config.json is of images of {settings.image_size} pixels, preprocessor_config.json of "
             f"{size[0]} x {size[1]}. Take both files from one model."

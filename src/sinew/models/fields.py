@@ -38,6 +38,7 @@ class FieldSizes:
     Attributes:
         features: D. horizon: H. actions: A. width: of the hidden layers. layers: how many.
         unet: sizes of a U-Net, where they do not follow from these. interleaved: those of an interleaved expert.
+        feels: a joint expert has a step for the features' state.
     """
 
     features: int
@@ -47,6 +48,7 @@ class FieldSizes:
     layers: int
     unet: UnetConfig | None = None
     interleaved: InterleavedConfig | None = None
+    feels: bool = False
 
 
 class MlpField(nn.Module):
@@ -114,36 +116,48 @@ class JointField(nn.Module):
     Layer by layer the steps of the chunk look at the language model's keys and values and at each
     other; nobody looks at them, so the language model runs once, whatever the number of steps. The
     expert's width is its own, the size of keys and values is the language model's. Differs from pi0
-    in that state comes with the features and not as a token of the expert's.
+    in that state comes with the features, unless it feels; then a step before the others is made of it.
 
     Args:
         sizes: of everything; ``layers`` is not used, there are as many as the language model has.
         cache: what the language model leaves behind.
+        state: S of the features' state.
+
+    Raises:
+        ConfigError: it feels, and there is no state.
     """
 
-    def __init__(self, sizes: FieldSizes, cache: CacheLayout) -> None:
+    def __init__(self, sizes: FieldSizes, cache: CacheLayout, state: int = 0) -> None:
         super().__init__()
+        if sizes.feels and not state:
+            raise ConfigError(
+                "--policy.head.feels: nothing is felt here. Leave it out, or set --policy.state or --policy.grounding."
+            )
         self.cache = cache
         self.steps = Steps(sizes)
+        self.feel = nn.Linear(state, sizes.width) if sizes.feels else None
         self.blocks = nn.ModuleList([JointBlock(sizes.width, cache) for _ in range(cache.layers)])
 
     def remember(self, features: Features, summary: Tensor) -> Memory:
-        """Return summary (B, D), mask (B, N), then keys and values (B, heads, N, size) by layer."""
+        """Return summary (B, D), mask (B, N), keys and values (B, heads, N, size) by layer, what is felt (B, width)."""
         if features.cache is None or len(features.cache) != self.cache.layers:
             found = 0 if features.cache is None else len(features.cache)
             raise ConfigError(f"a joint expert of {self.cache.layers} layers was given keys and values of {found}.")
-        return (summary, whole_mask(features), *(part for layer in features.cache for part in layer))
+        seen = (summary, whole_mask(features), *(part for layer in features.cache for part in layer))
+        return seen if self.feel is None or features.state is None else (*seen, self.feel(features.state))
 
     def forward(self, memory: Memory, chunk: Tensor, time: Tensor) -> Tensor:
         """Return (B, H, A) at chunk (B, H, A) and time (B,) in 0 .. 1."""
         _, mask, *seen = memory
         hidden = self.steps.enter(chunk, time)
+        if self.feel is not None:
+            hidden = torch.cat([seen.pop()[:, None], hidden], dim=1)
         count = hidden.shape[1]
         places = mask.sum(dim=1, keepdim=True) + torch.arange(count, device=mask.device)
         allowed = torch.cat([mask, mask.new_ones(mask.shape[0], count)], dim=1)[:, None, None]
         for number, block in enumerate(self.blocks):
             hidden = block(hidden, seen[2 * number], seen[2 * number + 1], allowed, places)
-        return self.steps.leave(hidden)
+        return self.steps.leave(hidden if self.feel is None else hidden[:, 1:])
 
 
 class UnetField(nn.Module):
@@ -202,8 +216,9 @@ def build_field(expert: Expert | None, sizes: FieldSizes, layout: FeatureLayout)
         )
     if expert == "interleaved":
         inner = sizes.interleaved or InterleavedConfig()
-        return InterleavedField(sizes.actions, sizes.width, inner, layout.cache, layout.state)
-    return JointField(sizes, layout.cache)
+        state = layout.state if inner.like == "pi0" else 0
+        return InterleavedField(sizes.actions, sizes.width, inner, layout.cache, state)
+    return JointField(sizes, layout.cache, layout.state)
 
 
 def repeat(memory: Memory, count: int) -> Memory:

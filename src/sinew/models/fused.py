@@ -72,8 +72,9 @@ class FusedNetwork(nn.Module):
         # A language model has learned with images as they are, so nothing is added to them at first.
         self.view = nn.Parameter((0.0 if through_lm else 0.02) * torch.randn(views, 1, width))
         if isinstance(fusion, LmFusionConfig):
-            self.fusion: AnyFusion | LmFusion = LmFusion(self.language, width)
-            self.layout = self.fusion.layout
+            self.fusion: AnyFusion | LmFusion = LmFusion(self.language, width, fusion.after or 0)
+            felt = self.coordinates.size if self.coordinates else 0
+            self.layout = dataclasses.replace(self.fusion.layout, state=felt)
         else:
             self.fusion = build_fusion(fusion, width, extra=self.tell is not None)
             self.layout = FeatureLayout(many=self.fusion.many)
@@ -94,12 +95,16 @@ class FusedNetwork(nn.Module):
         seen = feature_map(self.vision, views.flatten(0, 1), each)
         logits, points, located = self.pointing(seen, each, rows)
         numbers = [state.flatten(1)[:, : self.state_size], *located]
-        felt = None
+        felt = made = None
         if self.coordinates is not None and self.tell is not None:
-            felt = self.tell(self.coordinates(torch.cat(numbers, dim=-1)))[:, None]
+            made = self.coordinates(torch.cat(numbers, dim=-1))
+            felt = self.tell(made)[:, None]
         tokens = self.project(seen.flatten(2).mT).unflatten(0, (rows, count)) + self.view
         ticks = logits.unflatten(0, (rows, len(self.cameras), self.config.history))
-        return Scene(self.fuse(tokens, words, felt), points, ticks[:, :, -1])
+        features = self.fuse(tokens, words, felt)
+        if self.layout.state:
+            features = dataclasses.replace(features, state=made)
+        return Scene(features, points, ticks[:, :, -1])
 
     def words(self, ids: Tensor) -> Words:
         """Return words in context, or as they are embedded where nothing but the language model itself reads them."""

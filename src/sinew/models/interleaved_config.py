@@ -18,8 +18,9 @@ class InterleavedConfig:
         padded: values of an action inside, of which a robot's are the first; the others are zeros to be learned. One
             expert so fits robots of up to so many. None has as many as the robot.
         periods: (shortest, longest) of the waves that tell it the time of the noise.
-        like: smolvla has layers of a Llama, in which steps see those up to their own. pi0 has layers of a Gemma, in
-            which steps see each other, and before them a step for the state, which sees what the language model read.
+        like: smolvla, the default, has layers of a Llama, in which steps see those up to their own. pi0 has layers of a
+            Gemma, in which steps see each other, and before them a step for the state, which sees what the language
+            model read.
     """
 
     hidden: int = 512
@@ -27,4 +28,4 @@ class InterleavedConfig:
     every: int = 2
     padded: int | None = None
     periods: tuple[float, float] = (4e-3, 4.0)
-    like: Literal["smolvla", "pi0"] = "smolvla"
+    like: Literal["smolvla", "pi0"] | None = None

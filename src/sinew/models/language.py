@@ -59,10 +59,13 @@ class WordIds:
         max_tokens: longest instruction; longer ones are cut.
         padding: id of padding.
         ending: what every instruction ends with; added where it does not.
+        template: what is said in place of an instruction, which stands in small letters where it has {}.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_tokens: int, padding: int = 0, ending: str = "") -> None:
-        self.tokenizer, self.ending = tokenizer, ending
+    def __init__(
+        self, tokenizer: Tokenizer, max_tokens: int, padding: int = 0, ending: str = "", template: str = ""
+    ) -> None:
+        self.tokenizer, self.ending, self.template = tokenizer, ending, template
         self.max_tokens = max_tokens
         self.padding = padding
         self.known: dict[str, list[int]] = {}
@@ -76,7 +79,8 @@ class WordIds:
     def _ids(self, sentence: str) -> list[int]:
         ids = self.known.get(sentence)
         if ids is None:
-            whole = sentence if sentence.endswith(self.ending) else sentence + self.ending
+            whole = self.template.replace("{}", sentence.lower()) if self.template else sentence
+            whole = whole if whole.endswith(self.ending) else whole + self.ending
             ids = self.known[sentence] = self.tokenizer.encode(whole).ids[: self.max_tokens]
         return ids
 

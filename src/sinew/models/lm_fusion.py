@@ -27,6 +27,7 @@ class LmFusion(nn.Module):
     Args:
         language: of the policy.
         width: D of the features.
+        after: how many tokens of the words stand before the images.
 
     Raises:
         ConfigError: it is no causal language model, or of another width.
@@ -34,7 +35,7 @@ class LmFusion(nn.Module):
 
     many = True
 
-    def __init__(self, language: LanguageEncoder | TextEncoder, width: int) -> None:
+    def __init__(self, language: LanguageEncoder | TextEncoder, width: int, after: int = 0) -> None:
         super().__init__()
         if not isinstance(language, TextEncoder) or language.settings.model_type not in CAUSAL:
             raise ConfigError(
@@ -46,7 +47,7 @@ class LmFusion(nn.Module):
                 f"the lm fusion hands on the language model's tokens of width {language.width}, --policy.width is "
                 f"{width}. Set it to {language.width}."
             )
-        settings = language.settings
+        self.after, settings = after, language.settings
         size = getattr(settings, "head_dim", None) or width // settings.num_attention_heads
         rope = (settings.rope_parameters or {}).get("rope_theta", 10000.0)
         cache = CacheLayout(settings.num_hidden_layers, settings.num_key_value_heads, size, rope)
@@ -62,9 +63,11 @@ class LmFusion(nn.Module):
             model: the language model of ``transformers``.
         """
         front = [seen.flatten(1, 2), *([] if felt is None else [felt])]
-        tokens = torch.cat([*front, said.tokens], dim=1)
+        first, others = said.tokens[:, : self.after], said.tokens[:, self.after :]
+        tokens = torch.cat([first, *front, others], dim=1)
         before = tokens.shape[1] - said.tokens.shape[1]
-        mask = torch.cat([said.mask.new_ones(len(tokens), before), said.mask], dim=1)
+        begun = said.mask[:, : self.after], said.mask.new_ones(len(tokens), before)
+        mask = torch.cat([*begun, said.mask[:, self.after :]], dim=1)
         past = transformers_cache()
         output = model(
             inputs_embeds=tokens,

@@ -13,7 +13,7 @@ from sinew.core.errors import ConfigError
 from sinew.core.types import Features
 from sinew.models.config import FUSIONS
 from sinew.models.encoder_config import PerceiverProjectorConfig
-from sinew.models.encoders import VisionEncoder, build_vision, feature_map, grid_of
+from sinew.models.encoders import PRETRAINED, build_vision, feature_map, grid_of
 from sinew.models.grounding import Locator
 from sinew.models.heads.config import ONE_TOKEN
 from sinew.models.language import Pool
@@ -129,8 +129,9 @@ class Network(nn.Module):
 
 def blueprints_of(network: nn.Module) -> dict[str, Any]:
     """Return what it takes to build the pretrained parts of a network again, but for weights, as JSON values."""
-    parts = {name: part for name, part in network.named_modules() if isinstance(part, (VisionEncoder, TextEncoder))}
-    return {name.rpartition(".")[2]: part.blueprint() for name, part in parts.items()}
+    parts = {name: part for name, part in network.named_modules() if isinstance(part, (*PRETRAINED, TextEncoder))}
+    outer = {name: part for name, part in parts.items() if name.rpartition(".")[0] not in parts}  # not a tower of two
+    return {name.rpartition(".")[2]: part.blueprint() for name, part in outer.items()}
 
 
 class Coordinates(nn.Module):

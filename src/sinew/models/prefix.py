@@ -65,7 +65,7 @@ class PrefixNetwork(nn.Module):
                 f"and {language.kind}. Set --policy.language.kind {' | '.join(CAUSAL)} and --policy.vision.kind "
                 f"{' | '.join(ENCODERS)}."
             )
-        self.cameras, self.shuffle, self.padding = tuple(spec.cameras), fusion.shuffle, fusion.padding
+        self.cameras, self.shuffle, self.padding = tuple(spec.cameras), fusion.shuffle, fusion.padding or 0.0
         self.language = TextEncoder(language, vocabulary, blueprints.get("language"))
         self.vision = VisionEncoder(vision, blueprints.get("vision"))
         self.width = self.language.width

@@ -52,8 +52,9 @@ class MlpProjector(nn.Module):
     def __init__(self, config: MlpProjectorConfig, width: int, out: int, tokens: int) -> None:
         super().__init__()
         self.tokens = tokens
-        hidden = max(1, round(config.hidden * out))
-        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, out))
+        hidden, wide = max(1, round(config.hidden * out)), round((config.widened or 0.0) * width)
+        before = [nn.Linear(width, wide), nn.GELU()] if wide else []
+        self.layers = nn.Sequential(*before, nn.Linear(wide or width, hidden), nn.GELU(), nn.Linear(hidden, out))
         if config.path:
             self._begin_with(config.path)
 

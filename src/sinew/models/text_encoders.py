@@ -178,7 +178,7 @@ def ids_for(config: AnyLanguageConfig, tokenizer: Tokenizer) -> WordIds:
     """Return what turns instructions into the ids that such an encoder reads."""
     if isinstance(config, LanguageConfig):
         return WordIds(tokenizer, config.max_tokens)
-    return WordIds(tokenizer, config.max_tokens, PADDING, config.ending or "")
+    return WordIds(tokenizer, config.max_tokens, PADDING, config.ending or "", config.template or "")
 
 
 def tokenizer_of(config: AnyLanguageConfig, sentences: Iterable[str]) -> Tokenizer:

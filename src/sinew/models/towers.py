@@ -140,7 +140,7 @@ OPENVLA = Kind(
     "OpenVLA", r"vision_backbone\.fused_featurizer\.", r"language_model\.model\.",
     "llama", from_timm, "gelu", "bicubic", -2,
     {
-        r"vision_backbone\.featurizer\.": "second vision tower: a DINOv2 with registers, which --policy.vision has not",
+        r"vision_backbone\.featurizer\.": "second vision tower: a DINOv2 with registers; the whole policy has it",
         r"projector\.": "projector: it leads from both towers into that language model",
         r"language_model\.": f"language model: {OTHER}",
     },
@@ -293,7 +293,7 @@ def _read(source: Path, part: Part) -> tuple[Kind, dict[str, Tensor], dict[str, 
     """Return a policy's kind, its part's weights by the names of ``transformers``, and the sizes of all others."""
     kind, found, sizes = None, dict[str, Tensor](), dict[str, int]()
     begins = {one.name: one.tower if part == "vision" else one.reader for one in KINDS}
-    for name, weight in _weights(source):
+    for name, weight in weights_in(source):
         match = next((one for one in KINDS if begins[one.name] and re.match(begins[one.name], name)), None)
         if match is None:
             sizes[name] = int(torch.Size(weight.get_shape()).numel())
@@ -310,7 +310,7 @@ def _read(source: Path, part: Part) -> tuple[Kind, dict[str, Tensor], dict[str, 
     return kind, found, sizes
 
 
-def _weights(source: Path) -> Iterator[tuple[str, Any]]:
+def weights_in(source: Path) -> Iterator[tuple[str, Any]]:
     """Yield the name of each weight in a directory, with what reads it when it is sliced."""
     from safetensors import SafetensorError, safe_open
 

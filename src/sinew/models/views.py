@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sinew.models.encoders import AnyVision, VisionEncoder
+from sinew.models.encoders import PRETRAINED, AnyVision
 
 if TYPE_CHECKING:
     from sinew.core.types import RobotSpec
@@ -32,7 +32,7 @@ class Views(nn.Module):
         super().__init__()
         self.cameras = tuple(spec.cameras)
         sizes = {(camera.height, camera.width) for camera in spec.cameras.values()}
-        pixels = vision.preprocess.pixels if isinstance(vision, VisionEncoder) else None
+        pixels = vision.preprocess.pixels if isinstance(vision, PRETRAINED) else None
         size, mode = largest(spec) if pixels is None else pixels.size, "bilinear" if pixels is None else pixels.mode
         self.resized = [len(sizes) > 1 and (camera.height, camera.width) != size for camera in spec.cameras.values()]
         for number, camera in enumerate(spec.cameras.values()):

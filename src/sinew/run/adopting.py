@@ -10,21 +10,23 @@ from sinew.data.formats.robot import Facts, PartialSpec, read_partial, resolve
 from sinew.models.language import train_tokenizer
 from sinew.models.lerobot import read_lerobot
 from sinew.models.lerobot_files import Foreign
+from sinew.models.openvla import is_openvla, read_openvla
 from sinew.models.policy import VLAPolicy
 from sinew.models.pretrained import fetch
 from sinew.models.towers import Part, Taken, take_language, take_tower
 from sinew.run.screen import say
 
 
-def adopt(source: Path, out: Path, spec: Path | None, tokenizer: str = "") -> VLAPolicy:
-    """Write a policy of LeRobot's as one of ours.
+def adopt(source: Path, out: Path, spec: Path | None, tokenizer: str = "", dataset: str = "") -> VLAPolicy:
+    """Write a policy of LeRobot's, or an OpenVLA, as one of ours.
 
     Args:
-        source: its ``pretrained_model`` directory, or an id on the hub.
+        source: its ``pretrained_model`` directory, that of an OpenVLA, or an id on the hub.
         out: policy directory that is written; must not exist.
         spec: spec.json with what the policy's files do not say of the robot: names, units, rate, meaning of actions.
             None looks for spec.json beside the policy's files, or here if those come from the hub.
         tokenizer: of a policy that hears words: directory or hub id; "" is the one that its settings name.
+        dataset: of an OpenVLA that knows several: whose actions it is to say.
 
     Raises:
         CheckpointError: the directory holds no such policy, or one with parts that we do not have.
@@ -34,7 +36,7 @@ def adopt(source: Path, out: Path, spec: Path | None, tokenizer: str = "") -> VL
     if out.exists():
         raise ConfigError(f"{out} exists and is left as it is. Name another directory with --out.")
     place = at(source)
-    foreign = read_lerobot(place, tokenizer)
+    foreign = read_openvla(place, dataset) if is_openvla(place) else read_lerobot(place, tokenizer)
     beside = place / "spec.json" if source == place else Path("spec.json")
     policy = build(foreign, source, spec or beside)
     with new_directory(out) as temporary:
@@ -89,8 +91,8 @@ def build(foreign: Foreign, source: Path, spec: Path) -> VLAPolicy:
     robot = resolve(str(source), facts, given, place=spec, reach=lambda: _reach(foreign, spec))
     if robot.binary:
         raise SpecError(
-            f"{spec}: says that {', '.join(robot.binary)} takes two values only. LeRobot's policies predict it like "
-            "any other: leave it out of binary."
+            f"{spec}: says that {', '.join(robot.binary)} takes two values only. Such policies predict it like any "
+            "other: leave it out of binary."
         )
     policy = VLAPolicy(foreign.policy, robot, foreign.tokenizer or train_tokenizer(set()), foreign.blueprints)
     try:

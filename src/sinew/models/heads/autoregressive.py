@@ -54,7 +54,7 @@ class AutoregressiveHead(nn.Module):
                 config.vocabulary, config.scale, horizon, chosen, self.size
             )
         else:
-            self.tokens = ValueTokens(config.bins, horizon, chosen, self.size)
+            self.tokens = ValueTokens(config.bins, horizon, chosen, self.size, top=bool(config.top))
         if config.decoder == "lm" and not layout.decodes:
             raise ConfigError(
                 "--policy.head.decoder lm goes on with the language model that the images pass through, and this "

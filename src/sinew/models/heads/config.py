@@ -37,7 +37,7 @@ class FeatureLayout:
         many: there may be more than one token, or a mask.
         cache: what ``Features.cache`` holds.
         decodes: ``Features.decode`` goes on behind the tokens, at their width.
-        state: S of ``Features.state``; 0 where there is none.
+        state: S of ``Features.state``, which is the state or what was made of it and the points; 0 where there is none.
     """
 
     many: bool = False
@@ -122,6 +122,8 @@ class FlowHeadConfig:
             take turns with layers that look at it, and for pi0's own.
         insulate: no gradient of this head reaches what made the features.
         interleaved: sizes of that expert, beside ``width``; it has as many layers as the language model.
+        feels: the joint expert has a step of its own for what is felt and where the points are, as pi0 has for the
+            state.
         times: of the noise in training: uniform, the default, or beta for more of the noisier ones, as pi0 has it.
     """
 
@@ -137,6 +139,7 @@ class FlowHeadConfig:
     insulate: bool | None = None
     interleaved: InterleavedConfig | None = None
     times: Literal["uniform", "beta"] | None = None
+    feels: bool | None = None
 
     def build(self, width: int, horizon: int, spec: RobotSpec, layout: FeatureLayout = ONE_TOKEN) -> nn.Module:
         """Return the head for features of size ``width``."""
@@ -238,6 +241,7 @@ class AutoregressiveHeadConfig:
     Attributes:
         tokens: values for a token a value; fast for few tokens a chunk, learned from the training chunks.
         bins: of a value, with tokens "values". smooth: spread of their labels, in bins; 0 for hard ones.
+        top: the last of the bins is the greatest value alone, decoded as the bin below it, as OpenVLA has it.
         vocabulary: at most so many tokens, with tokens "fast". scale: of the coefficients; larger is finer.
         decoder: own for a small transformer; lm for the language model that the images pass through.
         width: of the own decoder. layers: its blocks. heads: attention heads.
@@ -250,6 +254,7 @@ class AutoregressiveHeadConfig:
     tokens: Literal["values", "fast"] = "values"
     bins: int = 256
     smooth: float = 1.0
+    top: bool | None = None
     vocabulary: int = 1024
     scale: float = 10.0
     decoder: Literal["own", "lm"] = "own"

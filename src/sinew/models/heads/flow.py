@@ -65,7 +65,8 @@ class FlowHead(nn.Module):
         self.loss_per_row = ActionLoss(spec, config.binary_weight, more=self.size - self.taken)
         self.free = config.interleaved is not None and config.interleaved.like == "pi0"  # of what a robot has not
         flat = horizon * self.size
-        sizes = FieldSizes(width, horizon, self.size, config.width, config.layers, interleaved=config.interleaved)
+        inner, feels = config.interleaved, bool(config.feels)
+        sizes = FieldSizes(width, horizon, self.size, config.width, config.layers, interleaved=inner, feels=feels)
         self.field = build_field(config.expert, sizes, layout)
         self.logits = nn.Sequential(nn.Linear(width, config.width), nn.GELU(), nn.Linear(config.width, flat))
         if config.expert == "interleaved" and not self.loss_per_row.has_binary:  # then nothing asks for them
@@ -206,7 +207,8 @@ def insulated(features: Features) -> Features:
     """Return the same features, through which no gradient flows back."""
     cache = features.cache
     kept = None if cache is None else tuple((key.detach(), value.detach()) for key, value in cache)
-    return dataclasses.replace(features, tokens=features.tokens.detach(), cache=kept)
+    state = None if features.state is None else features.state.detach()
+    return dataclasses.replace(features, tokens=features.tokens.detach(), cache=kept, state=state)
 
 
 def _rename(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:

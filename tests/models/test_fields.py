@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Literal
 
@@ -13,6 +14,7 @@ from sinew.core.errors import ConfigError
 from sinew.core.types import Batch, Features, RobotSpec
 from sinew.models.fields import FieldSizes, build_field
 from sinew.models.heads.config import ONE_TOKEN, CacheLayout, FeatureLayout, FlowHeadConfig
+from sinew.models.heads.flow import FlowHead
 from sinew.models.rotary import rotate
 
 Draw = Callable[..., Batch[Tensor]]
@@ -59,6 +61,39 @@ def test_insulation_keeps_every_gradient_from_what_made_the_features(
     assert insulate or weight.grad is not None
     assert insulate or bool(weight.grad.any())
     assert all(value.grad is not None and value.grad.any() for value in head.field.parameters())
+
+
+FELT = dataclasses.replace(JOINT, state=5)
+
+
+@pytest.mark.parametrize("insulate", [True, False])
+def test_an_expert_that_feels_reads_what_is_felt_beside_the_language_model(
+    two_cameras: RobotSpec, batch: Draw, insulate: bool
+) -> None:
+    torch.manual_seed(0)
+    head = FlowHeadConfig(width=32, steps=2, expert="joint", feels=True, insulate=insulate).build(
+        8, 3, two_cameras, FELT
+    )
+    assert isinstance(head, FlowHead)
+    weight = torch.nn.Parameter(torch.eye(5))
+    tokens, felt = torch.randn(6, 4, 8), torch.randn(6, 5)
+    features = Features(tokens, cache=language_model(tokens), state=felt @ weight)
+    head.loss(features, batch()).sum().backward()
+    assert (weight.grad is None) == insulate
+    assert head.field.feel.weight.grad.any()  # type: ignore[union-attr]
+    noise = torch.randn(6, 3, 3)
+    one, other = (head.sample(dataclasses.replace(features, state=state), noise) for state in (felt, felt + 1))
+    binary = head.loss_per_row.binary
+    assert not torch.allclose(one[..., ~binary], other[..., ~binary])
+    memories = [head.remember(dataclasses.replace(features, state=state)) for state in (felt, felt + 1)]
+    assert not torch.allclose(*(head._logits(memory) for memory in memories))
+
+
+def test_nothing_that_is_felt_is_refused(two_cameras: RobotSpec) -> None:
+    with pytest.raises(ConfigError, match=r"head\.feels: nothing is felt here"):
+        FlowHeadConfig(width=32, expert="joint", feels=True).build(8, 3, two_cameras, JOINT)
+    with pytest.raises(ConfigError, match=r"head\.feels: only a joint expert"):
+        FlowHeadConfig(width=32, expert="cross", feels=True).build(8, 3, two_cameras, FELT)
 
 
 def test_rotation_leaves_what_depends_on_the_distance_alone() -> None:

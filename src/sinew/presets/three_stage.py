@@ -41,7 +41,7 @@ def from_nothing(size: Size) -> RunConfig:
         collect=CollectConfig(episodes=2400, mix={"touch": 1, "lift": 2, "place": 4, "push": 6}, stills=12_000),
         policy=PolicyConfig(
             fusion=LmFusionConfig(),
-            head=FlowHeadConfig(width=width, expert="joint", insulate=True),
+            head=FlowHeadConfig(width=width, expert="joint", feels=True),
             grounding=GroundingConfig(points=(("target", 3), ("goal", 2))),
             width=width,
         ),
@@ -58,7 +58,7 @@ def body_stages(lr: float) -> tuple[Stage, ...]:
     learn = OptimConfig(lr=lr / 2, weight_decay=0.01, warmup=0.05, final=0.1, ema=0.0, parts=gently)
     web = CotrainConfig(robot=BcConfig(batch=64), ratio=0.25, apart=6, balance="answer")
     settle = dataclasses.replace(learn, lr=lr / 6, final=0.02, ema=0.99, parts=STILL)
-    return (Stage("2 co-train", 3000, web, learn), Stage("3 specialise", 600, BcConfig(batch=64), settle))
+    return (Stage("2 co-train", 1500, web, learn), Stage("3 specialise", 300, BcConfig(batch=64), settle))
 
 
 def pretrained() -> RunConfig:

@@ -123,7 +123,7 @@ class FlowHeadConfig:
         insulate: no gradient of this head reaches what made the features.
         interleaved: sizes of that expert, beside ``width``; it has as many layers as the language model.
         feels: the joint expert has a step of its own for what is felt and where the points are, as pi0 has for the
-            state.
+            state; two-valued actions are classified from it, too.
         times: of the noise in training: uniform, the default, or beta for more of the noisier ones, as pi0 has it.
     """
 

@@ -66,9 +66,16 @@ class FlowHead(nn.Module):
         self.free = config.interleaved is not None and config.interleaved.like == "pi0"  # of what a robot has not
         flat = horizon * self.size
         inner, feels = config.interleaved, bool(config.feels)
+        if feels and config.expert != "joint":
+            raise ConfigError(
+                f"--policy.head.feels: only a joint expert has a step for what is felt, this is {config.expert}. Set "
+                "--policy.head.expert joint, or leave it out."
+            )
         sizes = FieldSizes(width, horizon, self.size, config.width, config.layers, interleaved=inner, feels=feels)
         self.field = build_field(config.expert, sizes, layout)
-        self.logits = nn.Sequential(nn.Linear(width, config.width), nn.GELU(), nn.Linear(config.width, flat))
+        self.feels = feels
+        read = width + (layout.state if feels else 0)
+        self.logits = nn.Sequential(nn.Linear(read, config.width), nn.GELU(), nn.Linear(config.width, flat))
         if config.expert == "interleaved" and not self.loss_per_row.has_binary:  # then nothing asks for them
             self.summary.requires_grad_(requires_grad=False)
             self.logits.requires_grad_(requires_grad=False)
@@ -80,9 +87,12 @@ class FlowHead(nn.Module):
         return tuple(step / self.steps for step in range(self.steps))
 
     def remember(self, features: Features) -> Memory:
-        """Return what the field needs of the features; the summary (B, D) comes first."""
+        """Return what the field needs of the features; the summary (B, D), with what is felt behind it, comes first."""
         seen = insulated(features) if self.insulate else features
-        return self.field.remember(seen, self.summary(seen))
+        summary = self.summary(seen)
+        if self.feels and seen.state is not None:
+            summary = torch.cat([summary, seen.state], dim=-1)
+        return self.field.remember(seen, summary)
 
     def velocity(self, memory: Memory, chunk: Tensor, time: Tensor) -> Tensor:
         """Return the velocity (B, H, A) at chunk (B, H, A) and time (B,)."""

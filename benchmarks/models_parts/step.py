@@ -17,8 +17,13 @@ from sinew.core.types import Batch, Observation, Statistics
 from sinew.envs.tabletop.config import TabletopConfig
 from sinew.envs.tabletop.robot import robot_spec
 from sinew.models.config import LanguageConfig, MlpHeadConfig, PolicyConfig
-from sinew.models.encoder_config import MlpProjectorConfig, SiglipConfig, TransformerFusionConfig, VitSizes
+from sinew.models.encoder_config import (
+    SiglipConfig,
+    TransformerFusionConfig,
+    VitSizes,
+)
 from sinew.models.policy import VLAPolicy
+from sinew.models.projector_config import MlpProjectorConfig
 from sinew.models.text_encoders import tokenizer_of
 
 COMMAND = "python benchmarks/models.py --only step"

@@ -14,8 +14,13 @@ import matrix
 from sinew.core.errors import ConfigError
 from sinew.core.types import Features
 from sinew.models.config import PolicyConfig
-from sinew.models.encoder_config import LmFusionConfig, MlpProjectorConfig, Qwen2Config, SiglipConfig
+from sinew.models.encoder_config import (
+    LmFusionConfig,
+    Qwen2Config,
+    SiglipConfig,
+)
 from sinew.models.policy import VLAPolicy
+from sinew.models.projector_config import MlpProjectorConfig
 
 PARTS = {"vision": "siglip", "head": "mlp", "fusion": "lm", "projector": "mlp", "language": "qwen2"}
 

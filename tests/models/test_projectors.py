@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sinew.core.errors import ConfigError
-from sinew.models.encoder_config import (
+from sinew.models.projector_config import (
     PROJECTORS,
     AttentionProjectorConfig,
     MlpProjectorConfig,

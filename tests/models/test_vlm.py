@@ -10,7 +10,7 @@ from models.small_vlm import TEXTS, VISIONS, small_vlm
 from sinew.core.chat import NO_LOSS, SHARE
 from sinew.core.errors import ConfigError, DataError
 from sinew.core.types import TextBatch
-from sinew.models.encoder_config import PerceiverProjectorConfig
+from sinew.models.projector_config import PerceiverProjectorConfig
 from sinew.models.vlm import VLM, Draw, pick, visible
 from sinew.models.vlm_config import VlmConfig
 

@@ -10,7 +10,8 @@ import torch
 from models.small_vlm import VISIONS, qwen_directory, siglip_directory, small_vlm
 from sinew.core.errors import CheckpointError
 from sinew.core.files import read_json, write_json
-from sinew.models.encoder_config import PerceiverProjectorConfig, SiglipConfig
+from sinew.models.encoder_config import SiglipConfig
+from sinew.models.projector_config import PerceiverProjectorConfig
 from sinew.models.vlm import VLM, Draw
 from sinew.models.vlm_config import CausalConfig, VlmConfig
 

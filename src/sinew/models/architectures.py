@@ -13,7 +13,6 @@ from sinew.models.encoder_config import (
     ConcatFusionConfig,
     FilmFusionConfig,
     LmFusionConfig,
-    MlpProjectorConfig,
     PlainVitConfig,
     Qwen2Config,
     ResnetConfig,
@@ -31,6 +30,7 @@ from sinew.models.heads.config import (
     FlowHeadConfig,
     MlpHeadConfig,
 )
+from sinew.models.projector_config import MlpProjectorConfig
 
 RESNET = ResnetSizes(image=64, stem=32, widths=(32, 64), depths=(1, 1))
 """Of a robot's small image 8 x 8 places are left."""

@@ -10,11 +10,9 @@ from pydantic import Field
 from sinew.models.encoder_config import (
     ENCODERS,
     FUSIONS,
-    PROJECTORS,
     TEXT_ENCODERS,
     AnyEncoderConfig,
     AnyFusionConfig,
-    AnyProjectorConfig,
     AnyTextConfig,
     LoraConfig,
     PrismaticConfig,
@@ -27,6 +25,7 @@ from sinew.models.heads.config import (
     GaussianHeadConfig,
     MlpHeadConfig,
 )
+from sinew.models.projector_config import PROJECTORS, AnyProjectorConfig
 from sinew.models.vlm_config import StemConfig
 
 __all__ = [

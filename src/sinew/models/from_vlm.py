@@ -13,16 +13,15 @@ from sinew.models.config import HEADS, PROJECTORS, AnyHeadConfig, PolicyConfig
 from sinew.models.encoder_config import (
     CAUSAL,
     AnyCausalConfig,
-    AnyProjectorConfig,
     ClipConfig,
     Frozen,
     LmFusionConfig,
     LoraConfig,
-    MlpProjectorConfig,
     SiglipConfig,
 )
 from sinew.models.llava import is_llava
 from sinew.models.pretrained import fetch
+from sinew.models.projector_config import AnyProjectorConfig, MlpProjectorConfig
 
 VISION = {
     "siglip_vision_model": SiglipConfig,

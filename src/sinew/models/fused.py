@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sinew.models.encoder_config import LmFusionConfig, MlpProjectorConfig, PrefixFusionConfig
+from sinew.models.encoder_config import LmFusionConfig, PrefixFusionConfig
 from sinew.models.encoders import DEAF, build_vision, feature_map, grid_of
 from sinew.models.fusion import AnyFusion, build_fusion
 from sinew.models.grounding import Locator
@@ -17,6 +17,7 @@ from sinew.models.heads.config import FeatureLayout
 from sinew.models.lm_fusion import LmFusion
 from sinew.models.network import Coordinates, Network, Scene
 from sinew.models.prefix import PrefixNetwork
+from sinew.models.projector_config import MlpProjectorConfig
 from sinew.models.projectors import AnyProjector, build_projector
 from sinew.models.text_encoders import TextEncoder, build_language
 from sinew.models.views import Views, largest

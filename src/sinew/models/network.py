@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from sinew.core.errors import ConfigError
 from sinew.core.types import Features
 from sinew.models.config import FUSIONS
-from sinew.models.encoder_config import PerceiverProjectorConfig
 from sinew.models.encoders import PRETRAINED, build_vision, feature_map, grid_of
 from sinew.models.grounding import Locator
 from sinew.models.heads.config import ONE_TOKEN
 from sinew.models.language import Pool
+from sinew.models.projector_config import PerceiverProjectorConfig
 from sinew.models.projectors import AnyProjector, build_projector
 from sinew.models.text_encoders import TextEncoder, build_language
 from sinew.models.views import Views, largest

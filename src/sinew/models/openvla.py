@@ -17,7 +17,6 @@ from sinew.models.encoder_config import (
     Dinov2RegistersConfig,
     LlamaConfig,
     LmFusionConfig,
-    MlpProjectorConfig,
     PrismaticConfig,
     SiglipConfig,
 )
@@ -25,6 +24,7 @@ from sinew.models.heads.config import AutoregressiveHeadConfig
 from sinew.models.lerobot_files import Foreign
 from sinew.models.pixels import Pixels
 from sinew.models.pretrained import transformers_class
+from sinew.models.projector_config import MlpProjectorConfig
 from sinew.models.text_encoders import read_tokenizer
 from sinew.models.towers import HEADS, OPENVLA, from_timm, siglip_settings, weights_in
 

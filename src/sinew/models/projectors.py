@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sinew.core.errors import CheckpointError, ConfigError
-from sinew.models.encoder_config import MlpProjectorConfig, PerceiverProjectorConfig
 from sinew.models.language import Block
 from sinew.models.llava import read_part
 from sinew.models.pretrained import fetch
+from sinew.models.projector_config import MlpProjectorConfig, PerceiverProjectorConfig
 
 if TYPE_CHECKING:
-    from sinew.models.encoder_config import AnyProjectorConfig, AttentionProjectorConfig
+    from sinew.models.projector_config import AnyProjectorConfig, AttentionProjectorConfig
 
 
 LLAVA = {f"linear_{ours}.{kind}": f"{place}.{kind}" for ours, place in ((1, 0), (2, 2)) for kind in ("weight", "bias")}

@@ -12,12 +12,13 @@ from torch import nn
 
 from sinew.core.errors import ConfigError, require
 from sinew.models.config import PolicyConfig
-from sinew.models.encoder_config import CAUSAL, LmFusionConfig, MlpProjectorConfig
+from sinew.models.encoder_config import CAUSAL, LmFusionConfig
 from sinew.models.encoders import VisionEncoder
 from sinew.models.fused import FusedNetwork
 from sinew.models.lm_fusion import LmFusion
 from sinew.models.policy import VLAPolicy
 from sinew.models.pretrained import EXTRA
+from sinew.models.projector_config import MlpProjectorConfig
 from sinew.models.text_encoders import TextEncoder
 from sinew.models.vlm import VLM
 from sinew.models.vlm_config import CausalConfig, VlmConfig

@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sinew.models.encoder_config import (
-    ENCODERS,
-    AnyEncoderConfig,
-    AnyProjectorConfig,
-    MlpProjectorConfig,
-)
+from sinew.models.encoder_config import ENCODERS, AnyEncoderConfig
+from sinew.models.projector_config import AnyProjectorConfig, MlpProjectorConfig
 
 
 @dataclass(frozen=True)

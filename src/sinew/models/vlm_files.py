@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from sinew.core import config as configs
 from sinew.core.errors import CheckpointError, SinewError, require
 from sinew.core.files import read_json, write_json, write_text
-from sinew.models.encoder_config import ClipConfig, MlpProjectorConfig, SiglipConfig
+from sinew.models.encoder_config import ClipConfig, SiglipConfig
 from sinew.models.encoders import VisionEncoder
 from sinew.models.pixels import read_pixels
 from sinew.models.pretrained import EXTRA, fetch, quiet
+from sinew.models.projector_config import MlpProjectorConfig
 from sinew.models.vlm_config import CausalConfig, VlmConfig
 from sinew.models.vlm_parts import Parts, Speech, Tokens, build_vision, join, spoken
 

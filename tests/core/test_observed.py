@@ -36,6 +36,11 @@ def test_another_robots_is_refused(change: dict[str, object], said: str) -> None
         check_observation(SPEC, dataclasses.replace(GOOD, **change))
 
 
+def test_a_robot_that_feels_nothing_is_seen() -> None:
+    blind = dataclasses.replace(SPEC, state=(), state_units=())
+    check_observation(blind, dataclasses.replace(GOOD, state=np.zeros((2, 1, 0), np.float32)))
+
+
 def test_a_state_that_is_not_finite_is_named() -> None:
     state = GOOD.state.copy()
     state[1, 0, 0] = np.inf

@@ -143,9 +143,11 @@ def test_an_artefact_remembers_what_was_executed_as_the_policy_does(exported: Ex
         engine.predict_action_chunk(look(2))
 
 
-@pytest.mark.parametrize(("like", "language"), [("smolvla", "llama"), ("pi0", "gemma")])
+@pytest.mark.parametrize(
+    ("like", "language", "template"), [("smolvla", "llama", None), ("pi0", "gemma", "right {} go")]
+)
 def test_an_expert_that_reads_words_and_has_values_of_its_own_hears_sentences_of_any_length(
-    like: Literal["smolvla", "pi0"], language: str, tmp_path: Path
+    like: Literal["smolvla", "pi0"], language: str, template: str | None, tmp_path: Path
 ) -> None:
     parts = dict.fromkeys(("projector", "previous"), "none") | {"vision": "siglip", "head": "flow"}
     config = matrix.config_of({**parts, "fusion": "prefix", "language": language})
@@ -155,7 +157,7 @@ def test_an_expert_that_reads_words_and_has_values_of_its_own_hears_sentences_of
             config,
             fusion=PrefixFusionConfig(like=like),
             head=FlowHeadConfig(width=16, steps=3, expert="interleaved", interleaved=sizes),
-            language=dataclasses.replace(config.language, ending=" left"),  # type: ignore[call-arg]
+            language=dataclasses.replace(config.language, ending=" left", template=template),  # type: ignore[call-arg]
         )
     )
     export_onnx(policy, tmp_path / "a", source={})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +10,22 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from filled import fill
 from from_lerobot import edit
 from sinew.cli.main import main
 from sinew.core.errors import CheckpointError, ConfigError, DataError
 from sinew.core.types import Batch, NumpyObservation, Observation
-from sinew.models import openvla, towers
 from sinew.models.heads.autoregressive import AutoregressiveHead
 from sinew.models.openvla import read_openvla
 from sinew.models.policy import VLAPolicy
+from sinew.models.towers import HEADS
 from sinew.run.adopting import adopt
-from small_openvla import TASKS, only_actions
-
-GOLDEN = Path(__file__).parent / "golden" / "openvla"
-NAMES = ["x", "y", "z", "roll", "pitch", "yaw", "grip"]
-SPEC = {
-    "embodiment": "widowx",
-    "state": [],
-    "state_units": [],
-    "action": NAMES,
-    "action_units": ["m"] * 3 + ["rad"] * 3 + ["1"],
-    "low": "data",
-    "high": "data",
-    "hz": 5.0,
-    "kind": "delta",
-}
+from small_openvla import GOLDEN, TASKS, WIDTHS, given
 
 
 @pytest.fixture(autouse=True)
 def _small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    for table in (towers.HEADS, openvla.HEADS):
-        monkeypatch.setitem(table, 16, 2)
-        monkeypatch.setitem(table, 24, 2)
-
-
-def given(place: Path) -> Path:
-    """Return the directory with the weights that OpenVLA had when it answered, in two shards, and a spec.json."""
-    shutil.copytree(GOLDEN, place)
-    shapes = json.loads((place / "shapes.json").read_text())
-    weights = only_actions({name: torch.from_numpy(value) for name, value in fill(shapes).items()})
-    names = sorted(weights)
-    for number, part in enumerate((names[::2], names[1::2]), 1):
-        save_file({name: weights[name] for name in part}, place / f"model-0000{number}-of-00002.safetensors")
-    (place / "spec.json").write_text(json.dumps(SPEC))
-    return place
+    for width in WIDTHS:
+        monkeypatch.setitem(HEADS, width, 2)
 
 
 def seen(expected: Any) -> NumpyObservation:  # noqa: ANN401  (an npz)

@@ -1,18 +1,22 @@
-"""A run that begins with a SmolVLA that was taken over: all of it comes along, for its robot and for another."""
+"""A run that begins with a policy that was taken over: all of it comes along, for its robot and for another."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import small_openvla
+from from_lerobot import laid
 from sinew.core.types import CameraSpec, RobotSpec
 from sinew.data.config import DataConfig
 from sinew.data.store import Store
 from sinew.models.policy import VLAPolicy
+from sinew.models.towers import HEADS
 from sinew.presets.bc import preset
 from sinew.run import InitConfig, RunConfig
 from sinew.run.adopting import adopt
@@ -53,7 +57,7 @@ def recorded(path: Path, spec: RobotSpec) -> Path:
             targets={},
             instruction="hoist",
             state=random.normal(size=(5, spec.state_size)).astype(np.float32),
-            action=random.uniform(0, 1, (5, spec.action_size)).round().astype(np.float32),
+            action=random.uniform(0, 1, (5, spec.action_size)).round().clip(spec.low, spec.high).astype(np.float32),
             executed=np.zeros((5, spec.action_size), np.float32),
         )
         for number in range(4)
@@ -69,9 +73,33 @@ def config(data: Path, policy: VLAPolicy, init: Path, *, other: bool) -> RunConf
     return dataclasses.replace(begun, init=InitConfig(str(init), other_robot=other))
 
 
-@pytest.mark.parametrize("other", [False, True], ids=["its robot", "another robot"])
-def test_nothing_of_it_is_left_behind(other: bool, tmp_path: Path) -> None:
-    source = adopt(given(tmp_path / "theirs"), tmp_path / "ours", None, str(VLM))
+def smolvla(place: Path) -> VLAPolicy:
+    """Return a SmolVLA that was taken over."""
+    return adopt(given(place / "theirs"), place / "ours", None, str(VLM))
+
+
+def pi0(place: Path) -> VLAPolicy:
+    """Return a pi0 that was taken over."""
+    golden = VLM.parents[1] / "pi0"
+    return adopt(laid(golden / "whole", place / "theirs"), place / "ours", None, str(golden / "vlm"))
+
+
+def openvla(place: Path) -> VLAPolicy:
+    """Return an OpenVLA that was taken over."""
+    return adopt(small_openvla.given(place / "theirs"), place / "ours", None, dataset="bridge_orig")
+
+
+@pytest.mark.parametrize(
+    ("taken_over", "other"),
+    [(smolvla, False), (smolvla, True), (pi0, False), (pi0, True), (openvla, False)],
+    ids=["smolvla", "smolvla, another robot", "pi0", "pi0, another robot", "openvla"],
+)
+def test_nothing_of_it_is_left_behind(
+    taken_over: Callable[[Path], VLAPolicy], other: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for width in small_openvla.WIDTHS:
+        monkeypatch.setitem(HEADS, width, 2)
+    source = taken_over(tmp_path)
     spec = OTHER if other else source.spec
     known, recordings = read_in(config(recorded(tmp_path, spec), source, tmp_path / "ours", other=other), tmp_path)
     check_states(known, spec)

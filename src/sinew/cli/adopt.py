@@ -61,7 +61,7 @@ def adopt(words: list[str]) -> int:
     cameras, head = ", ".join(policy.spec.cameras), policy.config.head.kind
     say(f"{options.out}: {head} head, {weights / 1e6:.1f} M weights, sees {cameras}")
     say(f"Next:   sinew serve {options.out}")
-    if policy.config.fusion is not None and policy.config.fusion.kind == "prefix":
+    if policy.config.vision.kind == "prismatic" or getattr(policy.config.fusion, "kind", "") == "prefix":
         say(f"        sinew train bc --init {options.out} --data PATH")
     if exportable(policy.config):
         say(f"        sinew export {options.out} --to onnx")

@@ -46,7 +46,7 @@ def check_observation(spec: RobotSpec, obs: NumpyObservation, *, ticks: int = 1,
         )
     if previous:
         check_previous(spec, obs, previous)
-    finite = np.isfinite(obs.state).reshape(-1, spec.state_size)
+    finite = np.isfinite(obs.state).reshape(rows * ticks, spec.state_size)
     if not finite.all():
         broken = [name for number, name in enumerate(spec.state) if not finite[:, number].all()]
         raise DataError(f"state: {', '.join(broken)} is NaN or infinite. Mend the sensor; nothing acts on that.")

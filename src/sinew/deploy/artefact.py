@@ -77,6 +77,7 @@ class Manifest:
         times: of the denoising steps, 0 is noise; none with ``single``.
         padding: id that fills up sentences of a batch.
         ending: what every sentence ends with; added where it does not.
+        template: what is said in place of a sentence, see ``core.spoken``.
         drawn: values of each step of that noise; None for as many as the robot has actions.
         normalizer: statistics by name, for readers; the graphs apply them themselves.
         previous: P, actions executed before that the graphs are given, NaN where none were.
@@ -100,6 +101,7 @@ class Manifest:
     times: tuple[float, ...] = ()
     padding: int = 0
     ending: str = ""
+    template: str = ""
     drawn: int | None = None
     previous: int = 0
     images: Images = field(default_factory=Images)

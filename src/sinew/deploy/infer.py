@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sinew.core.errors import SpecError
 from sinew.core.history import ChunkQueue, History, next_actions
 from sinew.core.observed import check_observation
+from sinew.core.spoken import spoken
 from sinew.core.types import NumpyObservation, RobotSpec, Rows
 from sinew.deploy.artefact import TOKENIZER, open_artefact
 from sinew.deploy.runners import open_runner
@@ -43,7 +44,9 @@ class VLAInferenceEngine:
         self.manifest = open_artefact(self.path)
         self._spec = self.manifest.robot
         self.runner = open_runner(self.path, self.manifest, threads=threads, device=device)
-        self.word_ids = word_ids(self.path / TOKENIZER, self.manifest.max_tokens, self.manifest.ending)
+        self.word_ids = word_ids(
+            self.path / TOKENIZER, self.manifest.max_tokens, self.manifest.template, self.manifest.ending
+        )
         size = self._spec.action_size
         self.history = History(self.manifest.history, previous=self.manifest.previous, actions=size)
         self.queue = ChunkQueue(self.manifest.execute)
@@ -128,16 +131,15 @@ class VLAInferenceEngine:
         return noise.astype(np.float32, copy=False)
 
 
-def word_ids(path: Path, max_tokens: int, ending: str = "") -> Callable[[str], list[int]]:
-    """Return a function from a sentence, ended as it shall, to the ids of its words by the tokenizer in that file."""
+def word_ids(path: Path, max_tokens: int, template: str = "", ending: str = "") -> Callable[[str], list[int]]:
+    """Return a function from a sentence, said as it shall be, to the ids of its words by the tokenizer in that file."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(path))
 
     @lru_cache(maxsize=KNOWN_SENTENCES)
     def ids(sentence: str) -> list[int]:
-        whole = sentence if sentence.endswith(ending) else sentence + ending
-        return tokenizer.encode(whole).ids[:max_tokens]
+        return tokenizer.encode(spoken(sentence, template, ending)).ids[:max_tokens]
 
     return ids
 

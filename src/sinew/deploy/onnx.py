@@ -74,6 +74,7 @@ def export_onnx(policy: VLAPolicy, path: Path, *, source: Mapping[str, Any]) -> 
             times=() if stepping is None else stepping.times,
             padding=twin.word_ids.padding,
             ending=twin.word_ids.ending,
+            template=twin.word_ids.template,
             drawn=inside(twin) if inside(twin) != twin.spec.action_size else None,
             previous=twin.config.num_previous,
             source=source,

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sinew.core.spoken import spoken
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -79,8 +81,7 @@ class WordIds:
     def _ids(self, sentence: str) -> list[int]:
         ids = self.known.get(sentence)
         if ids is None:
-            whole = self.template.replace("{}", sentence.lower()) if self.template else sentence
-            whole = whole if whole.endswith(self.ending) else whole + self.ending
+            whole = spoken(sentence, self.template, self.ending)
             ids = self.known[sentence] = self.tokenizer.encode(whole).ids[: self.max_tokens]
         return ids
 

@@ -88,7 +88,7 @@ def read_openvla(directory: Path, dataset: str = "") -> Foreign:
     head = AutoregressiveHeadConfig(bins=bins, top=True, smooth=0.0, decoder="lm")
     policy = PolicyConfig(
         vision=PrismaticConfig(dino=Dinov2RegistersConfig(layer=-2), siglip=SiglipConfig(layer=-2)),
-        language=LlamaConfig(max_tokens=longest, template=TEMPLATE),
+        language=LlamaConfig(path=content["hf_llm_id"], max_tokens=longest, template=TEMPLATE),
         projector=MlpProjectorConfig(
             widened=len(parts["project"]["layers.0.weight"]) / (dino.hidden_size + siglip.hidden_size)
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sinew.deploy.load import checkpoint_of
-from sinew.models.encoder_config import PrefixFusionConfig
+from sinew.models.encoder_config import PrefixFusionConfig, PrismaticConfig
 from sinew.models.policy_files import read_described
 
 if TYPE_CHECKING:
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 def inherited(init: InitConfig | None, policy: PolicyConfig) -> tuple[Tokenizer, Mapping[str, Any]] | None:
     """Return the tokenizer and the blueprints of what a policy begins with, None where it is to be built anew.
 
-    A policy with the prefix fusion is taken over whole: its encoder and its language model came with it, so they can
-    be fetched nowhere else.
+    A policy with the prefix fusion or two towers is taken over whole: its encoder and its language model came with it,
+    so they can be fetched nowhere else.
 
     Raises:
         CheckpointError: there is no policy.
     """
-    if init is None or not isinstance(policy.fusion, PrefixFusionConfig):
+    whole = isinstance(policy.fusion, PrefixFusionConfig) or isinstance(policy.vision, PrismaticConfig)
+    if init is None or not whole:
         return None
     found = read_described(checkpoint_of(Path(init.path)))
     theirs = ((part.kind, getattr(part, "path", "")) for part in (found.config.vision, found.config.language))

@@ -1,5 +1,6 @@
 # The unmodified lerobot 0.4.4: reads what we write; with GOLDEN=directory it writes the golden data sets instead, with
-# POLICIES=directory the golden policies, with SMOLVLA=directory those of SmolVLA, and with LOADER=1 it is driven by benchmarks/data_parts/loader.py.
+# POLICIES=directory the golden policies, with SMOLVLA=directory and PI0=directory those of SmolVLA and pi0, and with LOADER=1 it is driven by
+# benchmarks/data_parts/loader.py.
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 make_venv
 # The folder of this script is a package named lerobot, too, if an empty one: hence datasets.
@@ -28,6 +29,10 @@ if [ -n "${POLICIES:-}" ]; then
 fi
 if [ -n "${SMOLVLA:-}" ]; then
     "$judge" "$here/golden_smolvla.py" "$SMOLVLA"
+    exit
+fi
+if [ -n "${PI0:-}" ]; then
+    "$judge" "$here/golden_pi0.py" "$PI0"
     exit
 fi
 if [ -n "${LOADER:-}" ]; then
